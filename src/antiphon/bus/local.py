@@ -1,0 +1,71 @@
+"""The bus of one process: a run's frames in a list, and an event that wakes whoever follows it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from antiphon import log
+from antiphon.ports import Segment
+
+
+class LocalChannel:
+    """One run's frames, kept while it is under way. A reader that is slow costs its place in the list, no copy."""
+
+    def __init__(self, bus: LocalBus, id: str, earlier: Segment | None) -> None:
+        self._bus = bus
+        self._id = id
+        self._segments: list[Segment] = [] if earlier is None else [earlier]
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    def publish(self, segment: Segment) -> None:
+        """Tell the followers."""
+        self._segments.append(segment)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def follow(self, after: int) -> AsyncIterator[bytes]:
+        """Frames after number `after`, as many at a time as there are, until the run ends."""
+        place = 0
+        while True:
+            changed, fresh = self._changed, self._segments[place:]
+            if fresh:
+                place += len(fresh)
+                yield b"".join(_cut(segment, after) for segment in fresh if segment.last > after)
+            elif self._closed:
+                return
+            else:
+                await changed.wait()
+
+    def close(self) -> None:
+        """No more will come; followers end when they have read what there is."""
+        self._closed = True
+        self._changed.set()
+        self._bus.forget(self._id)
+
+
+def _cut(segment: Segment, after: int) -> bytes:
+    if segment.first > after:
+        return segment.frames
+    return b"".join(log.split(segment.frames)[after - segment.last :])
+
+
+class LocalBus:
+    """Channels by interaction id, for as long as the runs are under way."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, LocalChannel] = {}
+
+    def open(self, id: str, log: Segment | None = None) -> LocalChannel:
+        """The channel of a run that begins here; `log` is what it already wrote before."""
+        channel = self._channels[id] = LocalChannel(self, id, log)
+        return channel
+
+    def find(self, id: str) -> LocalChannel | None:
+        """The channel of a run that is under way."""
+        return self._channels.get(id)
+
+    def forget(self, id: str) -> None:
+        """A run has ended."""
+        self._channels.pop(id, None)

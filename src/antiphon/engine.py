@@ -1,0 +1,551 @@
+"""decide → perform → append: how an interaction runs.
+
+`decide` is pure: from what the log adds up to, what comes next. The engine does it, and appends what happens; nothing
+else writes to a log. A run that a crash cut short is loaded, folded and decided again. The engine knows neither HTTP nor
+which models, tools and stores there are: they are given to it (`ports.py` says what they promise).
+
+A step's stop is written together with what follows it (`run.py`): in a log that breaks off the last step is open,
+so a recovered run knows which step was cut short, and that nothing before it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon import intake, log, resource, schemas, signature, transfer, wire
+from antiphon.ports import (
+    Bus,
+    Fenced,
+    Finish,
+    Model,
+    Record,
+    Resolution,
+    Segment,
+    Store,
+    Stored,
+    Tool,
+    ToolChoice,
+    Turn,
+)
+from antiphon.run import Run, Writer, payload, result_of
+
+logger = logging.getLogger("antiphon.engine")
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What ends a run that would not end by itself. `silence` is how long a model may say nothing, in seconds."""
+
+    silence: float = 600.0
+    rounds: int = 32
+    attempts: int = 5
+    retention: float = 55 * 86400.0
+
+
+# ---------------------------------------------------------------------------------------------------- decide
+
+
+class CallModel(msgspec.Struct, frozen=True):
+    """Ask the model to go on."""
+
+
+class RunTools(msgspec.Struct, frozen=True):
+    """Run these calls on the server."""
+
+    calls: tuple[wire.ToolCallStep, ...]
+
+
+class Done(msgspec.Struct, frozen=True):
+    """End with this status; `requires_action` waits for the caller's results in a next interaction."""
+
+    status: wire.InteractionStatus
+
+
+def decide(steps: Sequence[wire.Step], *, cut: bool = False, rounds: int = 32) -> CallModel | RunTools | Done:
+    """What comes after `steps`, which this interaction has generated so far; `cut` when a token limit ended the last."""
+    answered = {step.call_id for step in steps if isinstance(step, wire.ResultStep) and step.error is None}
+    pending = [
+        step for step in steps if isinstance(step, wire.CallStep) and step.error is None and step.id not in answered
+    ]
+    tools = tuple(step for step in pending if not isinstance(step, wire.FunctionCallStep))
+    if cut:
+        return Done("incomplete")
+    if tools:
+        if len(answered) >= rounds:
+            raise wire.TooManyToolCalls(f"The model called tools more than {rounds} times.")
+        return RunTools(tools)
+    if pending:
+        return Done("requires_action")
+    last = steps[-1] if steps else None
+    if isinstance(last, wire.ModelOutputStep) and last.error is None:
+        return Done("completed")
+    return CallModel()
+
+
+# ---------------------------------------------------------------------------------------------------- perform
+
+
+class Engine:
+    """Runs interactions and reads them back. `models` and `tools` are by name; `resolve` turns an asked name into one."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        models: Mapping[str, Model],
+        resolve: Callable[[str], Resolution],
+        key: bytes,
+        tools: Mapping[str, Tool] | None = None,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self.limits = limits or Limits()
+        self._bus = bus
+        self._models = models
+        self._resolve = resolve
+        self._key = key
+        self._tools = dict(tools or {})
+        self._clock = clock
+        self._live: dict[str, Run] = {}
+
+    # ------------------------------------------------------------------ create
+
+    async def create(self, project: str, request: wire.CreateInteraction) -> Run:
+        """Check a request, and start it. Raises ApiError before anything is kept."""
+        intake.check(request)
+        if request.agent is not None:
+            raise wire.NotFound(f"Agent '{request.agent}' is not served here.")
+        assert request.model is not None
+        resolved = self._resolve(request.model)
+        chain = await self._chain(project, request.previous_interaction_id)
+        found = intake.steps(request.input)
+        past = [step for stored in chain for step in _said(stored)]
+        intake.check_results(found, past)
+        self._check_signatures(found)
+        intake.check_modalities(found, self._models[resolved.target].modalities, resolved.served_as)
+        now = self._clock()
+        id = f"v1_{int(now * 1000):012x}{secrets.token_hex(10)}"
+        record = Record(
+            id=id,
+            project=project,
+            conversation=chain[-1].record.conversation if chain else id,
+            created=now,
+            expires=now + self.limits.retention,
+            model=resolved.served_as,
+            target=resolved.target,
+            input=found,
+            request=msgspec.structs.replace(request, input=None),
+            tools=_tools(request, found, chain),
+            previous_interaction_id=request.previous_interaction_id,
+            substitution=_substitution(resolved),
+            background=bool(request.background),
+            store=request.store is not False,
+        )
+        turn = self._turn(record, past, followed=bool(request.stream or request.background))
+        run = Run(record, turn, self._bus.open(id))
+        if record.background:
+            await self.store.create(record, "in_progress")
+        self._start(run)
+        return run
+
+    def _turn(self, record: Record, past: Sequence[wire.Step], *, followed: bool) -> Turn:
+        """What the model is asked, this interaction's own steps aside. Raises InvalidRequest."""
+        request = record.request
+        intake.check_functions(record.tools)
+        functions: list[wire.Function] = []
+        for place, tool in enumerate(record.tools or ()):
+            kind = str(tool.__struct_config__.tag)
+            if isinstance(tool, wire.Function):
+                functions.append(tool)
+            elif kind in self._tools:
+                functions += self._tools[kind].functions(tool)
+            else:
+                served = ", ".join(repr(name) for name in ("function", *self._tools))
+                raise wire.InvalidRequest(
+                    f"The value '{kind}' is not supported for 'type' at 'tools[{place}]' on this server. "
+                    f"Supported values: {served}."
+                )
+        mode, names = intake.tool_choice(request, tuple(functions))
+        wanted = intake.answer_format(request)
+        config = request.generation_config or wire.GenerationConfig()
+        return Turn(
+            model=record.target,
+            steps=[*past, *record.input],
+            conversation=record.conversation,
+            followed=followed,
+            system_instruction=request.system_instruction,
+            functions=tuple(functions),
+            tool_choice=ToolChoice(mode, names),
+            schema=wanted.schema,
+            json_object=wanted.json and wanted.schema is None,
+            temperature=config.temperature,
+            top_p=config.top_p,
+            seed=config.seed,
+            max_output_tokens=config.max_output_tokens,
+            stop_sequences=tuple(config.stop_sequences or ()),
+            thinking_level=config.thinking_level,
+        )
+
+    async def _chain(self, project: str, id: str | None) -> list[Stored]:
+        if id is None:
+            return []
+        live = self._live.get(id)
+        chain = await self.store.lineage(project, id)
+        in_progress = chain[-1].status == "in_progress" if chain else live is not None and live.record.store
+        if in_progress and (live is None or live.record.project == project):
+            raise wire.InvalidRequest(f"Interaction '{id}' at 'previous_interaction_id' is still in progress.")
+        if not chain:
+            raise wire.NotFound(f"Interaction '{id}' at 'previous_interaction_id' was not found.")
+        return chain
+
+    def _check_signatures(self, found: Sequence[wire.Step]) -> None:
+        for place, step in enumerate(found):
+            if isinstance(step, wire.ThoughtStep) and step.signature and step.signature not in signature.PLACEHOLDERS:
+                try:
+                    signature.unseal(self._key, step.signature)
+                except ValueError:
+                    raise wire.InvalidRequest(
+                        f"The thought signature at 'input[{place}].signature' was not issued by this server. "
+                        "Replay thoughts unchanged, or leave their signature out."
+                    ) from None
+
+    def thought_text(self, step: wire.ThoughtStep) -> str:
+        """The thought sealed in a step; '' where it has none, or one that is not ours."""
+        try:
+            return signature.unseal(self._key, step.signature or "")
+        except ValueError:
+            return ""
+
+    # ------------------------------------------------------------------ run
+
+    def _start(self, run: Run) -> None:
+        self._live[run.record.id] = run
+        run.task = asyncio.create_task(self._run(run))
+
+    async def _run(self, run: Run) -> None:
+        try:
+            await self._guard(run)
+        finally:
+            self._live.pop(run.record.id, None)
+            run.channel.close()
+
+    async def _guard(self, run: Run) -> None:
+        """Whatever happens to a run ends in its log, once, with a status."""
+        try:
+            await self._advance(run)
+        except asyncio.CancelledError:
+            if not run.cancelled:
+                raise  # the server is stopping: the log stays open, and the next start goes on from it
+            await self._close(run, "cancelled")
+        except Fenced:
+            logger.warning("another attempt has taken over %s", run.record.id)
+        except wire.ApiError as error:
+            await self._close(run, "failed", error)
+        except Exception as error:  # the edge of a run: a fault of ours must not leave it open
+            logger.exception("run %s failed", run.record.id)
+            await self._close(run, "failed", wire.Internal(f"Internal error: {type(error).__name__}."))
+
+    async def _advance(self, run: Run) -> None:
+        record, state = run.record, run.state
+        if state.position == "new":
+            await run.append(self.store, wire.InteractionCreated(interaction=resource.created(record)))
+            id = record.id if record.store else ""
+            await run.append(self.store, wire.InteractionStatusUpdate(interaction_id=id, status="in_progress"))
+        cut = False
+        while True:
+            match decide(state.steps, cut=cut, rounds=self.limits.rounds):
+                case CallModel():
+                    cut = await self._call_model(run)
+                case RunTools(calls):
+                    for call in calls:
+                        await self._run_tool(run, call)
+                case Done(status):
+                    return await self._end(run, status)
+
+    async def _call_model(self, run: Run) -> bool:
+        """Let the model go on; True when a token limit cut it short."""
+        said = [step for step in run.state.steps if step.error is None]
+        turn = msgspec.structs.replace(run.turn, steps=[*run.turn.steps, *said]) if said else run.turn
+        config = run.record.request.generation_config
+        summaries = config is not None and config.thinking_summaries == "auto"
+        tools = {function.name or "": tool for function, tool in self._offered(run.record)}
+        writer = Writer(run, self.store, tools, self._key, summaries=summaries)
+        finish: Finish | None = None
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self.limits.silence) as silence:
+                async for delta in self._models[turn.model].stream(turn):
+                    silence.reschedule(loop.time() + self.limits.silence)
+                    if isinstance(delta, Finish):
+                        finish = delta
+                    else:
+                        await writer.take(delta)
+        except TimeoutError:
+            raise wire.DeadlineExceeded(f"The model said nothing for {self.limits.silence:g} s.") from None
+        if finish is None:
+            raise wire.Internal("The model's answer broke off.")
+        await writer.end()
+        run.usage = run.usage + finish.tokens
+        cut = finish.reason == "length"
+        if turn.schema is not None and not cut:
+            _check_format(run.state.steps, turn.schema)
+        return cut
+
+    def _offered(self, record: Record) -> list[tuple[wire.Function, Tool]]:
+        tools = [(tool, self._tools.get(str(tool.__struct_config__.tag))) for tool in record.tools or ()]
+        return [(function, tool) for declared, tool in tools if tool for function in tool.functions(declared)]
+
+    async def _run_tool(self, run: Run, call: wire.ToolCallStep) -> None:
+        tool = self._tools[str(call.__struct_config__.tag).removesuffix("_call")]
+        index = len(run.state.steps)
+        await run.append(self.store, wire.StepStart(index=index, step=result_of(call)))
+        await run.flush(self.store)  # what may have effects has left its trace before it begins
+        result = await tool.run(call)
+        await run.append(self.store, wire.StepDelta(index=index, delta=payload(result)))
+        await run.append(self.store, wire.StepStop(index=index), hold=True)
+
+    async def _end(self, run: Run, status: wire.InteractionStatus) -> None:
+        run.updated = self._clock()
+        last = resource.completed(run.record, status, run.usage, run.updated, run.state.errors)
+        await run.append(self.store, wire.InteractionCompleted(interaction=last))
+        await run.finish(self.store)
+
+    async def _close(self, run: Run, status: wire.InteractionStatus, error: wire.ApiError | None = None) -> None:
+        """End a run that could not end by itself."""
+        run.error = error
+        if run.state.ended:
+            return  # its end could not be written: on disk it stays open, and nobody was told otherwise
+        try:
+            cause = wire.Status(code=13, message=error.message) if error is not None else None
+            if run.state.open is not None:
+                await run.append(self.store, wire.StepStop(index=len(run.state.steps), error=cause), hold=True)
+            if error is not None:
+                shown = wire.Error(code=error.code, message=error.message)
+                await run.append(self.store, wire.ErrorEvent(error=shown), hold=True)
+            await self._end(run, status)
+        except Exception:
+            logger.exception("the end of %s could not be written", run.record.id)
+
+    # ------------------------------------------------------------------ recover
+
+    async def recover(self) -> int:
+        """Go on with every run that a stop of the server cut short. How many there were."""
+        ids = await self.store.unfinished()
+        for id in ids:
+            stored = await self.store.claim(id)
+            if stored is not None:
+                await self._resume(stored)
+        return len(ids)
+
+    async def _resume(self, stored: Stored) -> None:
+        record = stored.record
+        chain = await self.store.lineage(record.project, record.id)
+        past = [step for earlier in chain[:-1] for step in _said(earlier)]
+        state = log.fold(log.decode(stored.frames))
+        channel = self._bus.open(record.id, Segment(1, state.seq, stored.frames) if state.seq else None)
+        turn = Turn(model=record.target, steps=(), conversation=record.conversation)
+        run = Run(record, turn, channel)
+        run.take_over(state, stored.attempt)
+        try:
+            await self._close_cut(run)
+            if stored.attempt > self.limits.attempts:
+                raise wire.Internal(f"The server stopped {stored.attempt - 1} times during this interaction.")
+            if record.target not in self._models:
+                raise wire.ModelNotFound(f"The model '{record.target}' is no longer configured.")
+            run.turn = self._turn(record, past, followed=True)
+        except wire.ApiError as error:
+            await self._close(run, "failed", error)
+            channel.close()
+            return
+        self._start(run)
+
+    async def _close_cut(self, run: Run) -> None:
+        """Close the step that a crash cut short, with its error: clients that saw it see a legal continuation."""
+        step = run.state.open
+        if step is None:
+            return
+        index = len(run.state.steps)
+        error: wire.Status | None = wire.Status(
+            code=14, message="The server stopped while this step was being written."
+        )
+        tool = self._tools.get(str(step.__struct_config__.tag).removesuffix("_result"))
+        if isinstance(step, wire.ToolResultStep) and (tool is None or not tool.rerunnable):
+            # It may have had its effect, so it is not run again: the model is told that the outcome is unknown.
+            lost = msgspec.structs.replace(step, signature=None, is_error=True)
+            await run.append(self.store, wire.StepDelta(index=index, delta=payload(lost)))
+            error = None
+        await run.append(self.store, wire.StepStop(index=index, error=error), hold=error is None)
+
+    # ------------------------------------------------------------------ read
+
+    async def get(self, project: str, id: str, *, include_input: bool = False) -> wire.Interaction:
+        """The resource as it stands, the whole timeline. Raises NotFound."""
+        run = self._find_foreground(project, id)
+        if run is not None:
+            return resource.interaction(run.record, run.state, run.updated, whole=True, include_input=include_input)
+        stored = await self._stored(project, id)
+        state = log.fold(log.decode(stored.frames))
+        return resource.interaction(stored.record, state, stored.updated, whole=True, include_input=include_input)
+
+    async def follow(self, project: str, id: str, after: int = 0) -> AsyncIterator[bytes]:
+        """The frames after number `after`: those there are, then the live ones until the end.
+
+        Raises NotFound, and OutOfRange where `after` is no place to resume from.
+        """
+        live = self._live.get(id)
+        if live is not None and live.record.store and live.record.project == project:
+            if after > live.state.seq:
+                raise wire.OutOfRange(f"Event {after} is after the last event of interaction '{id}'.")
+            return live.channel.follow(after)
+        stored = await self._stored(project, id)
+        return _replay(stored, after)
+
+    def _find_foreground(self, project: str, id: str) -> Run | None:
+        """A foreground run is in this process's memory until it ends; then, like all others, in the store."""
+        run = self._live.get(id)
+        if run is None or run.record.background or not run.record.store or run.record.project != project:
+            return None
+        return run
+
+    async def _stored(self, project: str, id: str) -> Stored:
+        stored = await self.store.get(project, id)
+        if stored is None:
+            raise wire.NotFound(f"Interaction '{id}' was not found.")
+        return stored
+
+    async def page(self, project: str, before: str | None, size: int) -> wire.InteractionList:
+        """A page of interactions, newest first, without their steps."""
+        found = await self.store.page(project, before, size + 1)
+        shown = [
+            msgspec.structs.replace(
+                resource.interaction(stored.record, log.fold(log.decode(stored.frames)), stored.updated, whole=True),
+                steps=None,
+            )
+            for stored in found[:size]
+        ]
+        more = found[size - 1].record.id if len(found) > size else None
+        return wire.InteractionList(interactions=shown or None, next_page_token=more)
+
+    async def export(self, project: str, id: str) -> bytes:
+        """The conversation that ends with `id`, as JSON lines, oldest first. Raises NotFound."""
+        chain = await self.store.lineage(project, id)
+        if not chain:
+            raise wire.NotFound(f"Interaction '{id}' was not found.")
+        return b"".join(map(transfer.line, chain))
+
+    async def bring_in(self, project: str, lines: bytes) -> list[str]:
+        """Keep an exported conversation as it was, under its own ids. Raises InvalidRequest, and AlreadyExists."""
+        chain = transfer.read(lines, project, self._clock() + self.limits.retention)
+        for stored in chain:
+            if await self.store.exists(stored.record.id):
+                raise wire.AlreadyExists(f"Interaction '{stored.record.id}' is already here.")
+        for stored in chain:
+            last = log.number(log.split(stored.frames)[-1])
+            await self.store.create(stored.record, stored.status, Segment(1, last, stored.frames))
+        return [stored.record.id for stored in chain]
+
+    # ------------------------------------------------------------------ stop
+
+    async def cancel(self, project: str, id: str) -> wire.Interaction:
+        """Stop a background run. Raises NotFound, and FailedPrecondition for one that is not running."""
+        if self._find_foreground(project, id) is not None:
+            raise wire.FailedPrecondition(f"Interaction '{id}' is not a background interaction.")
+        stored = await self._stored(project, id)
+        if stored.status == "in_progress":
+            await self._stop(id)
+        elif stored.status != "cancelled":
+            raise wire.FailedPrecondition(f"Interaction '{id}' is not running: its status is '{stored.status}'.")
+        return await self.get(project, id)
+
+    async def delete(self, project: str, id: str) -> None:
+        """Stop an interaction if it runs, and delete it. Raises NotFound."""
+        run = self._live.get(id)
+        if run is not None and run.record.store and run.record.project == project:
+            await self._stop(id)
+        if not await self.store.delete(project, id):
+            raise wire.NotFound(f"Interaction '{id}' was not found.")
+
+    async def _stop(self, id: str) -> None:
+        run = self._live.get(id)
+        if run is not None and run.task is not None:
+            if not run.state.ended:
+                run.cancelled = True
+                run.task.cancel()
+            await asyncio.wait([run.task])
+
+    async def abandon(self, run: Run) -> None:
+        """Nobody waits for this run any more, and nobody could come back to it."""
+        await self._stop(run.record.id)
+
+    async def sweep(self, compact_after: float = 86400.0) -> int:
+        """Delete what has expired; compact what ended more than `compact_after` seconds ago."""
+        now = self._clock()
+        return await self.store.sweep(now, now - compact_after)
+
+    async def aclose(self) -> None:
+        """Stop. Background runs stay open in the store, and go on at the next start."""
+        tasks = [run.task for run in self._live.values() if run.task is not None]
+        for run in self._live.values():
+            if run.task is not None and not run.state.ended:
+                run.task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+# ---------------------------------------------------------------------------------------------------- readings
+
+
+def _said(stored: Stored) -> list[wire.Step]:
+    """What an earlier interaction adds to the conversation: its input, and what came of it; not what was cut short."""
+    generated = log.fold(log.decode(stored.frames)).timeline()
+    return [*stored.record.input, *(step for step in generated if step.error is None)]
+
+
+def _tools(
+    request: wire.CreateInteraction, found: Sequence[wire.Step], chain: Sequence[Stored]
+) -> list[wire.Tool] | None:
+    """A request's own tools. Only an answer to a call that names none keeps those of the call (documents' samples)."""
+    answers = any(isinstance(step, wire.FunctionResultStep) for step in found)
+    if request.tools is None and answers and chain:
+        return chain[-1].record.tools
+    return request.tools
+
+
+def _substitution(resolved: Resolution) -> str | None:
+    if resolved.substituted_for is None:
+        return None
+    return f"'{resolved.substituted_for}' has been withdrawn; '{resolved.served_as}' answers in its place."
+
+
+def _check_format(steps: Sequence[wire.Step], schema: Mapping[str, Any]) -> None:
+    last = steps[-1]
+    if not isinstance(last, wire.ModelOutputStep):
+        return  # a call, whose arguments have a schema of their own
+    text = "".join(item.text for item in last.content or () if isinstance(item, wire.TextContent))
+    try:
+        fault = schemas.violation(msgspec.json.decode(text), schema)
+    except msgspec.DecodeError:
+        fault = "it is no JSON"
+    if fault is not None:
+        raise wire.Internal(f"The model's answer does not fit 'response_format': {fault}.")
+
+
+async def _replay(stored: Stored, after: int) -> AsyncIterator[bytes]:
+    frames = log.split(stored.frames)
+    if after:
+        numbers = [log.number(frame) for frame in frames]
+        if after not in numbers:
+            raise wire.OutOfRange(
+                f"Interaction '{stored.record.id}' cannot be resumed after event {after}: "
+                + ("its events have been compacted; read it with GET." if stored.compacted else "it has no such event.")
+            )
+        frames = frames[numbers.index(after) + 1 :]
+    yield b"".join(frames)

@@ -1,0 +1,261 @@
+"""What a request means: its input as steps, its format and tool settings in one form, and what is refused and why.
+
+Pure: no I/O, no store. Below is `wire`, which has already refused what is malformed; above is `engine`, which knows the
+conversation. A field that this server does not act on is refused here, never ignored.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, Literal
+
+import msgspec
+
+from antiphon import wire
+
+_FORMAT_TYPES = {"text", "image", "audio", "video"}
+_CONTENT = (wire.TextContent, wire.ImageContent, wire.AudioContent, wire.DocumentContent, wire.VideoContent)
+_MODALITY: dict[type[Any], str] = {
+    wire.ImageContent: "image",
+    wire.AudioContent: "audio",
+    wire.DocumentContent: "document",
+    wire.VideoContent: "video",
+}
+
+
+class Format(msgspec.Struct, frozen=True):
+    """The shape the answer must have: `json` any JSON value, `schema` JSON that fits it."""
+
+    json: bool = False
+    schema: dict[str, Any] | None = None
+
+
+def check(request: wire.CreateInteraction) -> None:
+    """Refuse what no state of this server could carry out. Raises InvalidRequest with the place of the fault."""
+    if request.model is None and request.agent is None:
+        raise wire.InvalidRequest("Exactly one of 'model' and 'agent' is required; neither was given.")
+    if request.model is not None and request.agent is not None:
+        raise wire.InvalidRequest("Exactly one of 'model' and 'agent' is required; both were given.")
+    if request.store is False and request.background:
+        raise wire.InvalidRequest("store=true is required for background interactions")
+    if request.webhook_config is not None and not request.background:
+        raise wire.InvalidRequest("background=true is required when webhook_config is specified.")
+    if request.agent is not None:
+        _refuse(request, "generation_config", "is not allowed with 'agent'.")
+    for name, why in _NOT_SERVED.items():
+        _refuse(request, name, why)
+    if request.response_modalities not in (None, [], ["text"]):
+        raise wire.InvalidRequest("Only ['text'] is supported at 'response_modalities' on this server.")
+    if request.response_mime_type not in (None, "text/plain", "application/json"):
+        raise wire.InvalidRequest(
+            f"The value {request.response_mime_type!r} is not supported for 'response_mime_type'. "
+            "Supported values: 'application/json', 'text/plain'."
+        )
+    for name in ("speech_config", "image_config", "video_config", "transcription_config"):
+        if request.generation_config is not None:
+            _refuse(request.generation_config, name, "is not supported on this server.", "generation_config.")
+
+
+_NOT_SERVED = {
+    "agent_config": "needs an agent, and this server has none.",
+    "environment": "is not supported on this server: it has no sandboxes for agents.",
+    "webhook_config": "is not supported on this server.",
+    "safety_settings": "is not available on the Gemini API, nor on this server.",
+    "cached_content": "is not supported: chain interactions with 'previous_interaction_id', their prefix is cached.",
+    "continuation_token": "is not supported: this server never answers with status 'requires_continuation'.",
+}
+
+
+def _refuse(struct: msgspec.Struct, name: str, why: str, prefix: str = "") -> None:
+    if getattr(struct, name) is not None:
+        raise wire.InvalidRequest(f"'{prefix}{name}' {why}")
+
+
+# ---------------------------------------------------------------------------------------------------- input
+
+
+def steps(given: wire.Input | None) -> list[wire.Step]:
+    """The input as steps, whichever of its forms it came in. Raises InvalidRequest for an empty one."""
+    if given is None or given == []:
+        raise wire.InvalidRequest("Missing input.")
+    if isinstance(given, str):
+        return _user([wire.TextContent(text=given)], "input")
+    if not isinstance(given, list):
+        return _item(given, "input")
+    found: list[wire.Step] = []
+    loose: list[Any] = []  # neighbouring contents without a step around them are one user_input
+    for place, item in enumerate(given):
+        if isinstance(item, _CONTENT):
+            _check_content(item, f"input[{place}]")
+            loose.append(item)
+            continue
+        if loose:
+            found += _user(loose, "input")
+            loose = []
+        found += _item(item, f"input[{place}]")
+    return found + (_user(loose, "input") if loose else [])
+
+
+def _item(item: Any, path: str) -> list[wire.Step]:
+    if isinstance(item, _CONTENT):
+        _check_content(item, path)
+        return _user([item], path)
+    if isinstance(item, wire.UserInputStep):
+        content = item.content
+        if isinstance(content, str):
+            return _user([wire.TextContent(text=content)], path)
+        return _user(content or [], path)
+    if isinstance(item, wire.ModelOutputStep | wire.FunctionResultStep):
+        _check_contents(item, path)
+    return [item]
+
+
+def _user(contents: list[Any], path: str) -> list[wire.Step]:
+    """A user_input; function results that a client put among its content become the steps they are."""
+    if not contents or all(isinstance(item, wire.TextContent) and not item.text for item in contents):
+        raise wire.InvalidRequest(f"Request has empty input. (at '{path}')")
+    found: list[wire.Step] = []
+    own: list[Any] = []
+    for place, item in enumerate(contents):
+        if isinstance(item, wire.FunctionResultStep):
+            if own:
+                found.append(wire.UserInputStep(content=own))
+                own = []
+            found.append(item)
+        else:
+            _check_content(item, f"{path}.content[{place}]")
+            own.append(item)
+    if own:
+        found.append(wire.UserInputStep(content=own))
+    return found
+
+
+def _check_contents(step: wire.ModelOutputStep | wire.FunctionResultStep, path: str) -> None:
+    name = "result" if isinstance(step, wire.FunctionResultStep) else "content"
+    value = getattr(step, name)
+    if isinstance(value, list):
+        for place, item in enumerate(value):
+            _check_content(item, f"{path}.{name}[{place}]")
+
+
+def _check_content(item: Any, path: str) -> None:
+    if isinstance(item, wire.TextContent | wire.Function):
+        return
+    if (item.data is None) == (item.uri is None):
+        raise wire.InvalidRequest(f"Exactly one of 'data' and 'uri' is required at '{path}'.")
+    if item.data is not None:
+        if item.mime_type is None:
+            raise wire.InvalidRequest(f"'mime_type' is required beside 'data' at '{path}'.")
+        try:
+            base64.b64decode(item.data, validate=True)
+        except (binascii.Error, ValueError):
+            raise wire.InvalidRequest(f"Invalid base64 at '{path}.data'.") from None
+    if getattr(item, "processing", None) is not None:
+        raise wire.InvalidRequest(f"'processing' is not supported at '{path}' on this server.")
+
+
+def check_modalities(found: list[wire.Step], readable: frozenset[str], model: str) -> None:
+    """Refuse media that the model cannot read."""
+    for step in found:
+        for field in ("content", "result"):
+            items = getattr(step, field, None)
+            for item in items if isinstance(items, list) else ():
+                modality = _MODALITY.get(type(item), "text")
+                if modality not in readable:
+                    can = ", ".join(sorted(readable))
+                    raise wire.InvalidRequest(f"The model '{model}' cannot read {modality} content; it reads: {can}.")
+
+
+# ---------------------------------------------------------------------------------------------------- settings
+
+
+def answer_format(request: wire.CreateInteraction) -> Format:
+    """What `response_format` and the older `response_mime_type` ask for.
+
+    One format, a list of them, or a bare JSON schema (an object whose `type` is no format's).
+    """
+    given = request.response_format
+    many = given if isinstance(given, list) else [] if given is None else [given]
+    wanted = Format(json=request.response_mime_type == "application/json")
+    for place, item in enumerate(many):
+        path = f"response_format[{place}]" if isinstance(given, list) else "response_format"
+        wanted = _format(item, path) if item.get("type") in _FORMAT_TYPES else Format(json=True, schema=item)
+        if wanted.schema is not None and len(many) > 1:
+            raise wire.InvalidRequest(f"A schema at '{path}' cannot be combined with other formats.")
+    return wanted
+
+
+def _format(item: dict[str, Any], path: str) -> Format:
+    try:
+        found = msgspec.convert(item, wire.ResponseFormat)
+    except msgspec.ValidationError as error:
+        raise wire.InvalidRequest(f"{str(error).replace('`$', f'`{path}')}") from None
+    if not isinstance(found, wire.TextFormat):
+        raise wire.InvalidRequest(f"The value {item['type']!r} is not supported for 'type' at '{path}' on this server.")
+    json = found.mime_type == "application/json" or found.schema is not None
+    if found.schema is not None and found.mime_type == "text/plain":
+        raise wire.InvalidRequest(f"A schema needs mime_type 'application/json' at '{path}'.")
+    return Format(json=json, schema=found.schema)
+
+
+def tool_choice(
+    request: wire.CreateInteraction, functions: tuple[wire.Function, ...]
+) -> tuple[Literal["auto", "any", "none", "validated"], tuple[str, ...] | None]:
+    """The mode and the allowed names (None for all) from `generation_config.tool_choice`."""
+    given = request.generation_config.tool_choice if request.generation_config is not None else None
+    if given is None:
+        return "auto", None
+    if isinstance(given, str):
+        mode, names = given, None
+    else:
+        allowed = given.allowed_tools or wire.AllowedTools()
+        mode, names = allowed.mode or "auto", tuple(allowed.tools) if allowed.tools is not None else None
+    known = {function.name for function in functions}
+    for name in names or ():
+        if name not in known:
+            place = "generation_config.tool_choice.allowed_tools.tools"
+            raise wire.InvalidRequest(f"The function '{name}' at '{place}' is not declared in 'tools'.")
+    if mode == "any" and not known:
+        raise wire.InvalidRequest("tool_choice 'any' at 'generation_config.tool_choice' needs a function in 'tools'.")
+    return mode, names
+
+
+def check_functions(tools: list[wire.Tool] | None) -> None:
+    """Refuse functions without a name, declared twice, or with parameters that are no object's schema."""
+    seen: set[str] = set()
+    for place, tool in enumerate(tools or ()):
+        if not isinstance(tool, wire.Function):
+            continue
+        if tool.name is None:
+            raise wire.InvalidRequest(f"Missing required parameter 'name' at 'tools[{place}]'.")
+        if tool.name in seen:
+            raise wire.InvalidRequest(f"The function '{tool.name}' at 'tools[{place}]' is declared twice.")
+        if tool.parameters and tool.parameters.get("type", "object") not in ("object", "OBJECT"):
+            raise wire.InvalidRequest(f"'tools[{place}].parameters' must be the schema of an object.")
+        if tool.defer_loading:
+            raise wire.InvalidRequest(f"'defer_loading' at 'tools[{place}]' is not supported on this server.")
+        seen.add(tool.name)
+
+
+def check_results(found: list[wire.Step], conversation: list[wire.Step]) -> None:
+    """Refuse a result whose call is nowhere before it, or already has one."""
+    calls: set[str] = set()
+    answered: set[str] = set()
+    for step in conversation:
+        _note(step, calls, answered)
+    for step in found:
+        call_id = getattr(step, "call_id", None)
+        if call_id is not None and call_id not in calls:
+            raise wire.InvalidRequest(f"call_id '{call_id}' at 'input' does not answer any call of this conversation.")
+        if call_id is not None and call_id in answered:
+            raise wire.InvalidRequest(f"call_id '{call_id}' at 'input' was answered before.")
+        _note(step, calls, answered)
+
+
+def _note(step: Any, calls: set[str], answered: set[str]) -> None:
+    if step.error is None:
+        if (call := getattr(step, "id", None)) is not None:
+            calls.add(call)
+        if (call_id := getattr(step, "call_id", None)) is not None:
+            answered.add(call_id)

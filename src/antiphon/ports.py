@@ -1,0 +1,279 @@
+"""What the engine asks of the parts around it: models, tools, stores, the bus. Shapes and promises only.
+
+A part is one file in its folder and one row in `app.py`; its contract test runs over every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from antiphon import wire
+
+# ---------------------------------------------------------------------------------------------------- models
+
+
+class ToolChoice(msgspec.Struct, frozen=True):
+    """Which functions the model may or must call: `mode` is the API's word, `names` an allowed subset or None for all."""
+
+    mode: Literal["auto", "any", "none", "validated"] = "auto"
+    names: tuple[str, ...] | None = None
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """One question to a model: everything a back-end may know.
+
+    `steps` is the whole conversation, oldest first, this request's input included. `conversation` is the same string for
+    every turn of one chain, so that a back-end can keep a cache for it. `followed` is False when nobody reads the
+    answer as it is written; a back-end may then fetch it in one piece. `schema` asks for JSON of that shape,
+    `json_object` for any JSON object.
+    """
+
+    model: str
+    steps: Sequence[wire.Step]
+    conversation: str
+    followed: bool = True
+    system_instruction: str | None = None
+    functions: tuple[wire.Function, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    schema: Mapping[str, Any] | None = None
+    json_object: bool = False
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    max_output_tokens: int | None = None
+    stop_sequences: tuple[str, ...] = ()
+    thinking_level: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A piece of the answer's text."""
+
+    text: str
+
+
+class Thought(msgspec.Struct, frozen=True):
+    """A piece of the model's own reasoning."""
+
+    text: str
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A piece of a function call: a new `index` begins a new call and then has its `name`; `arguments` is JSON text."""
+
+    index: int
+    name: str = ""
+    arguments: str = ""
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """What one model call used, in tokens. `input` counts cached ones too; `thought` is not part of `output`."""
+
+    input: int = 0
+    output: int = 0
+    thought: int = 0
+    cached: int = 0
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(
+            self.input + other.input,
+            self.output + other.output,
+            self.thought + other.thought,
+            self.cached + other.cached,
+        )
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """The last delta of every answer: `length` when the token limit cut it short, else `stop`."""
+
+    reason: Literal["stop", "length"] = "stop"
+    tokens: Tokens = Tokens()
+
+
+Delta = Text | Thought | Call | Finish
+
+
+class Model(Protocol):
+    """A back-end: one method. Errors are raised as `wire.errors.ApiError`."""
+
+    modalities: frozenset[str]  # what it reads: 'text', and 'image', 'audio', 'video', 'document' where it can
+
+    def stream(self, turn: Turn) -> AsyncIterator[Delta]:
+        """Yield the answer to `turn` piece by piece, `Finish` last."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free what the back-end holds."""
+        ...
+
+
+class Resolution(Protocol):
+    """Which configured model answers to an asked name (`catalog.py`), and the withdrawn name it stands in for."""
+
+    @property
+    def target(self) -> str: ...
+
+    @property
+    def served_as(self) -> str: ...
+
+    @property
+    def substituted_for(self) -> str | None: ...
+
+
+# ---------------------------------------------------------------------------------------------------- tools
+
+
+class Tool(Protocol):
+    """A tool that the server runs. The model sees it as functions; clients see `type`_call and `type`_result steps."""
+
+    type: str  # as in the request: 'google_search'
+    rerunnable: bool  # whether a run that a crash cut short may be run again
+
+    def functions(self, declared: wire.Tool) -> tuple[wire.Function, ...]:
+        """What the model is told it can call, for a request that declares the tool so."""
+        ...
+
+    def call(self, id: str, name: str, arguments: Mapping[str, Any]) -> wire.ToolCallStep:
+        """The step that shows the model's call."""
+        ...
+
+    async def run(self, call: wire.ToolCallStep) -> wire.ToolResultStep:
+        """Do it. What goes wrong is a result with `is_error` that the model sees, not an exception."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------- stores
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """What is kept of an interaction beside its events. Times are seconds since 1970.
+
+    `conversation` is the id of the chain's first interaction, `tools` what the run may use (its own, or the parent's
+    for an answer to a call), `target` the configured model and `model` the name it answers under.
+    """
+
+    id: str
+    project: str
+    conversation: str
+    created: float
+    expires: float
+    model: str
+    target: str
+    input: list[wire.Step]
+    request: wire.CreateInteraction
+    tools: list[wire.Tool] | None = None
+    previous_interaction_id: str | None = None
+    substitution: str | None = None
+    background: bool = False
+    store: bool = True
+
+
+class Stored(msgspec.Struct):
+    """A record as the store has it, with its frames (see `log.py`)."""
+
+    record: Record
+    status: wire.InteractionStatus
+    updated: float
+    attempt: int
+    frames: bytes
+    compacted: bool = False
+
+
+class Segment(msgspec.Struct):
+    """Frames that follow one another, and the numbers of the first and the last."""
+
+    first: int
+    last: int
+    frames: bytes
+
+
+class Fenced(Exception):
+    """An append by an attempt that is no longer the current one, or to an interaction that is gone: nothing was written."""
+
+
+class Store(Protocol):
+    """Where interactions are kept. Every method is atomic and on disk when it returns."""
+
+    async def create(self, record: Record, status: wire.InteractionStatus, segment: Segment | None = None) -> None:
+        """Keep a new interaction, with the events it may already have. Its attempt is 1."""
+        ...
+
+    async def append(self, id: str, attempt: int, status: wire.InteractionStatus, segment: Segment) -> None:
+        """Keep more events. Raises Fenced."""
+        ...
+
+    async def claim(self, id: str) -> Stored | None:
+        """Begin a new attempt at an interaction that has not ended: older attempts can write nothing more."""
+        ...
+
+    async def exists(self, id: str) -> bool:
+        """Whether an id is taken, by whomever."""
+        ...
+
+    async def unfinished(self) -> list[str]:
+        """The ids of interactions that have not ended, oldest first."""
+        ...
+
+    async def get(self, project: str, id: str) -> Stored | None:
+        """One interaction; None where it is unknown, deleted, expired or another project's."""
+        ...
+
+    async def lineage(self, project: str, id: str) -> list[Stored]:
+        """The chain that ends with `id`, oldest first; deleted ancestors are in it. Empty where `get` gives None."""
+        ...
+
+    async def page(self, project: str, before: str | None, size: int) -> list[Stored]:
+        """Up to `size` interactions, newest first, older than `before`."""
+        ...
+
+    async def delete(self, project: str, id: str) -> bool:
+        """Hide an interaction, and erase it with the ancestors that were only kept for it. False where `get` gives None.
+
+        While something still chains onto it, its content stays, unseen, as that conversation's past.
+        """
+        ...
+
+    async def sweep(self, now: float, compact_before: float) -> int:
+        """Delete what expired by `now`, compact what ended before `compact_before`. How many were touched."""
+        ...
+
+    async def secret(self) -> bytes:
+        """32 random bytes, made once: the key that seals thoughts."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free what the store holds."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------- the bus
+
+
+class Channel(Protocol):
+    """The live end of one run: frames go in once, and come out to everyone who follows."""
+
+    def publish(self, segment: Segment) -> None:
+        """Tell the followers. Numbers must go up by one."""
+        ...
+
+    def follow(self, after: int) -> AsyncIterator[bytes]:
+        """Frames after number `after`, many at a time, until the run ends."""
+        ...
+
+    def close(self) -> None:
+        """No more will come."""
+        ...
+
+
+class Bus(Protocol):
+    """Live events, from whoever runs an interaction to whoever follows it."""
+
+    def open(self, id: str, log: Segment | None = None) -> Channel:
+        """The channel of a run that begins here; `log` is what it already wrote before."""
+        ...
+
+    def find(self, id: str) -> Channel | None:
+        """The channel of a run that is under way."""
+        ...

@@ -1,0 +1,92 @@
+"""The interaction resource and the ends of its stream, as readings of a record and its folded log. Pure."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from antiphon import log, wire
+from antiphon.ports import Record, Tokens
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC, whole seconds, as the service writes it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def usage(tokens: Tokens) -> wire.Usage:
+    """The counts as the service gives them: total = input + output + thought + tool use, cached ones within input."""
+    return wire.Usage(
+        total_tokens=tokens.input + tokens.output + tokens.thought,
+        total_input_tokens=tokens.input,
+        input_tokens_by_modality=[wire.ModalityTokens(modality="text", tokens=tokens.input)],
+        total_cached_tokens=tokens.cached,
+        total_output_tokens=tokens.output,
+        total_tool_use_tokens=0,
+        total_thought_tokens=tokens.thought,
+    )
+
+
+def created(record: Record) -> wire.StreamInteraction:
+    """The interaction as the first event shows it. Without `store` it has no id to come back to (recorded)."""
+    return wire.StreamInteraction(
+        id=record.id if record.store else "",
+        status="in_progress",
+        object="interaction",
+        model=record.model,
+        model_substitution=record.substitution,
+    )
+
+
+def completed(
+    record: Record, status: wire.InteractionStatus, tokens: Tokens, updated: float, errors: list[wire.Error]
+) -> wire.StreamInteraction:
+    """The interaction as the last event shows it: with its usage, without its steps (recorded)."""
+    return wire.StreamInteraction(
+        id=record.id if record.store else "",
+        status=status,
+        usage=usage(tokens),
+        created=timestamp(record.created),
+        updated=timestamp(updated),
+        service_tier="standard",
+        object="interaction",
+        model=record.model,
+        errors=errors or None,
+        error=errors[0] if errors else None,
+        model_substitution=record.substitution,
+    )
+
+
+def interaction(
+    record: Record, state: log.State, updated: float, *, whole: bool = False, include_input: bool = False
+) -> wire.Interaction:
+    """The resource: the generated steps as POST shows them, or with `whole` the timeline and the request as GET does."""
+    seen = state.interaction
+    request = record.request
+    more: dict[str, Any] = {}
+    if whole:
+        more = {
+            "previous_interaction_id": record.previous_interaction_id,
+            "system_instruction": request.system_instruction,
+            "tools": request.tools,
+            "generation_config": request.generation_config,
+            "response_format": request.response_format,
+        }
+    if include_input:
+        more["input"] = record.input
+    return wire.Interaction(
+        id=record.id if record.store else None,
+        status=state.status,
+        usage=seen.usage if seen is not None else None,
+        created=timestamp(record.created),
+        updated=timestamp(updated),
+        service_tier="standard",
+        steps=[*record.input, *state.timeline()] if whole else state.timeline(),
+        object="interaction",
+        model=record.model,
+        labels=request.labels,
+        errors=state.errors or None,
+        error=state.errors[0] if state.errors else None,
+        model_substitution=record.substitution,
+        **more,
+    )

@@ -1,0 +1,222 @@
+"""One interaction under way: its log is appended to here and nowhere else.
+
+`Run` knows when an event may be shown: one of a background run when it is on disk (written together every 30 ms and at each
+step's end), one of a foreground run at once, save the last, which waits until the whole is on disk. A step's stop is
+written together with what follows it, so that a log which breaks off shows where. `Writer` turns what a model says into
+steps. What to do next is not decided here (`engine.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from antiphon import log, signature, wire
+from antiphon.ports import Call, Channel, Record, Segment, Store, Text, Thought, Tokens, Tool, Turn
+
+FLUSH_SECONDS = 0.03
+
+
+class Run:
+    """One interaction under way: the only writer of its log."""
+
+    def __init__(self, record: Record, turn: Turn, channel: Channel) -> None:
+        self.record = record
+        self.turn = turn  # what the model is asked, this interaction's own steps aside
+        self.channel = channel
+        self.state = log.State()
+        self.attempt = 1
+        self.usage = Tokens()
+        self.error: wire.ApiError | None = None
+        self.cancelled = False
+        self.updated = record.created
+        self.task: asyncio.Task[None] | None = None
+        self._held: list[bytes] = []
+        self._waiting: list[bytes] = []
+        self._shown: list[bytes] = []  # of a stored foreground run, to be written when it ends
+        self._written = 0  # the number of the last event that followers have been told
+        self._timer: asyncio.TimerHandle | None = None
+        self._unseen: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+
+    def take_over(self, state: log.State, attempt: int) -> None:
+        """Go on from where an earlier attempt came to."""
+        self.state = state
+        self.attempt = attempt
+        self._written = state.seq
+
+    async def append(self, store: Store, event: wire.InteractionEvent, *, hold: bool = False) -> None:
+        """Add one event. With `hold` it is not shown or written before the next one is."""
+        seq = self.state.seq + 1
+        log.advance(self.state, event, seq)
+        self._held.append(log.encode(event, seq if self.record.store else None))
+        if hold:
+            return
+        self._waiting += self._held
+        self._held = []
+        if not self.record.background:
+            if not self.state.ended:  # the end is shown by `finish`, once it is written
+                segment = self._take()
+                self._shown.append(segment.frames)
+                self.channel.publish(segment)
+        elif isinstance(event, wire.StepDelta):
+            if self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_soon, store)
+        else:
+            await self.flush(store)
+
+    def _flush_soon(self, store: Store) -> None:
+        self._timer = None
+        self._unseen = asyncio.create_task(self._write(store))
+
+    async def flush(self, store: Store) -> None:
+        """Write what waits, then show it. Raises Fenced where another attempt has taken over."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._unseen is not None and self._unseen.done():
+            self._unseen.result()  # a write that failed with nobody waiting for it must stop the run
+        if not self.record.background:
+            return
+        # Shielded: a run that is cancelled meanwhile must still show what is being written.
+        await asyncio.shield(asyncio.create_task(self._write(store)))
+
+    async def _write(self, store: Store) -> None:
+        async with self._lock:
+            if self._waiting:
+                segment = self._take()
+                status = self.state.status if self.state.ended else "in_progress"
+                await store.append(self.record.id, self.attempt, status, segment)
+                self.channel.publish(segment)
+
+    async def finish(self, store: Store) -> None:
+        """Write and show the end."""
+        if self.record.background:
+            await self.flush(store)
+        else:
+            segment = self._take()
+            if self.record.store:
+                whole = Segment(1, self.state.seq, b"".join([*self._shown, segment.frames]))
+                await store.create(self.record, self.state.status, whole)
+            self.channel.publish(segment)
+        self.channel.close()
+
+    def _take(self) -> Segment:
+        waiting, self._waiting = self._waiting, []
+        first = self._written + 1
+        self._written += len(waiting)
+        return Segment(first, self._written, b"".join(waiting))
+
+
+class Writer:
+    """Turns what a model says into steps: the one place where a back-end's deltas become events."""
+
+    def __init__(self, run: Run, store: Store, tools: Mapping[str, Tool], key: bytes, *, summaries: bool) -> None:
+        self._run = run
+        self._store = store
+        self._tools = tools  # by the name of the function that the model sees
+        self._key = key
+        self._summaries = summaries
+        self._open: Literal["thought", "text", "call", "tool"] | None = None
+        self._call = -1  # the model's own number of the call that is open
+        self._name = ""
+        self._pieces: list[str] = []  # a thought's text, or a call's arguments
+
+    async def take(self, delta: Text | Thought | Call) -> None:
+        """Write one delta, opening and closing steps as it needs."""
+        if isinstance(delta, Text):
+            if self._open != "text":
+                await self._start("text", wire.ModelOutputStep())
+            await self._delta(wire.TextDelta(text=delta.text))
+        elif isinstance(delta, Thought):
+            if self._open != "thought":
+                await self._start("thought", wire.ThoughtStep())
+            self._pieces.append(delta.text)
+            if self._summaries:
+                await self._delta(wire.ThoughtSummaryDelta(content=wire.TextContent(text=delta.text)))
+        else:
+            await self._take_call(delta)
+
+    async def _take_call(self, delta: Call) -> None:
+        if self._open not in ("call", "tool") or delta.index != self._call:
+            self._call, self._name = delta.index, delta.name
+            id = secrets.token_hex(4)  # the service's are eight lower-case letters and digits, too
+            if delta.name in self._tools:
+                tool = self._tools[delta.name]
+                await self._start("tool", bare(tool.call(id, delta.name, {})))
+            else:
+                step = wire.FunctionCallStep(id=id, name=delta.name, arguments={}, signature="")
+                await self._start("call", step)
+        self._pieces.append(delta.arguments)
+        if self._open == "call" and delta.arguments:
+            await self._delta(wire.ArgumentsDelta(arguments=delta.arguments))
+
+    async def end(self) -> None:
+        """Close what is open. An answer without a word still has its step, so that every timeline ends in one."""
+        if self._open in (None, "thought"):
+            await self._start("text", wire.ModelOutputStep())
+            await self._delta(wire.TextDelta(text=""))
+        await self._stop()
+
+    async def _start(self, kind: Literal["thought", "text", "call", "tool"], step: wire.Step) -> None:
+        await self._stop()
+        self._open, self._pieces = kind, []
+        await self._run.append(self._store, wire.StepStart(index=len(self._run.state.steps), step=step))
+
+    async def _stop(self) -> None:
+        if self._open == "thought":
+            await self._delta(wire.ThoughtSignatureDelta(signature=signature.seal(self._key, "".join(self._pieces))))
+        elif self._open in ("call", "tool"):
+            arguments = _arguments(self._name, "".join(self._pieces))
+            if self._open == "tool":
+                started: Any = self._run.state.open
+                await self._delta(payload(self._tools[self._name].call(started.id, self._name, arguments)))
+        if self._open is not None:
+            self._open = None
+            await self._run.append(self._store, wire.StepStop(index=len(self._run.state.steps)), hold=True)
+
+    async def _delta(self, delta: Any) -> None:
+        await self._run.append(self._store, wire.StepDelta(index=len(self._run.state.steps), delta=delta))
+
+
+def _arguments(name: str, text: str) -> dict[str, Any]:
+    """A call's arguments. Raises MalformedFunctionCall where the model wrote no JSON object."""
+    try:
+        value = msgspec.json.decode(text or "{}")
+    except msgspec.DecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise wire.MalformedFunctionCall(f"The model called '{name}' with arguments that are no JSON object: {text!r}")
+    return value
+
+
+_DELTA_OF: dict[Any, type[Any]] = {
+    kind.__struct_config__.tag: kind for kind in wire.SignedDelta.__subclasses__() if kind.__struct_config__.tag
+}
+
+
+def bare(step: Any) -> Any:
+    """A step as streams start it: only its ids, and the signature's place (recorded)."""
+    ids = {name: getattr(step, name) for name in ("id", "call_id") if hasattr(step, name)}
+    return type(step)(**ids, signature="")
+
+
+_RESULT_OF: dict[str, type[Any]] = {
+    str(kind.__struct_config__.tag).removesuffix("_result"): kind for kind in wire.ToolResultStep.__args__
+}
+
+
+def result_of(call: wire.ToolCallStep) -> Any:
+    """The result step of a call, as streams start it."""
+    return _RESULT_OF[str(call.__struct_config__.tag).removesuffix("_call")](call_id=call.id, signature="")
+
+
+def payload(step: Any) -> Any:
+    """The typed delta that carries everything else of a step."""
+    kind = _DELTA_OF[step.__struct_config__.tag]
+    names = [name for name in kind.__struct_fields__ if name != "call_id"]
+    return kind(**{name: value for name in names if (value := getattr(step, name, None)) is not None})

@@ -1,0 +1,153 @@
+"""Does a JSON value fit a JSON schema? The subset of JSON Schema that the API documents, plus references and unions.
+
+Keywords outside that subset are let through, as the API says: a grammar or a model may obey them, nothing here judges
+them. No I/O; nothing of the wire is known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+type_names: dict[str, Callable[[Any], bool]] = {
+    "object": lambda value: isinstance(value, dict),
+    "array": lambda value: isinstance(value, list),
+    "string": lambda value: isinstance(value, str),
+    "boolean": lambda value: isinstance(value, bool),
+    "null": lambda value: value is None,
+    "integer": lambda value: _is_number(value) and float(value).is_integer(),
+    "number": lambda value: _is_number(value),
+}
+
+
+def violation(value: Any, schema: Mapping[str, Any] | bool) -> str | None:
+    """Say where `value` breaks `schema` and how, as `city: must be string`; None when it fits."""
+    root = schema if isinstance(schema, Mapping) else {}
+    return next(_faults(value, schema, root, ""), None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _faults(value: Any, schema: Any, root: Mapping[str, Any], path: str) -> Iterator[str]:
+    if not isinstance(schema, Mapping):
+        if schema is False:
+            yield _at(path, "is not allowed")
+        return
+    for keyword, check in _CHECKS.items():
+        if keyword in schema:
+            yield from check(value, schema, root, path)
+
+
+def _at(path: str, fault: str) -> str:
+    return f"{path or 'the value'}: {fault}"
+
+
+def _fits(value: Any, schema: Any, root: Mapping[str, Any], path: str) -> bool:
+    return next(_faults(value, schema, root, path), None) is None
+
+
+def _reference(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[str]:
+    target: Any = root
+    for name in str(schema["$ref"]).lstrip("#/").split("/"):
+        target = target.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(target, Mapping) else None
+    if target is not None and target is not schema:
+        yield from _faults(value, target, root, path)
+
+
+def _type(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[str]:
+    allowed = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    # The vendor's own schemas write the names in capitals.
+    names = [str(name).lower() for name in allowed]
+    if value is None and schema.get("nullable") is True:
+        return
+    if not any(type_names.get(name, lambda _: True)(value) for name in names):
+        yield _at(path, f"must be {' or '.join(names)}")
+
+
+def _enum(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[str]:
+    if not any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in schema["enum"]):
+        yield _at(path, f"must be one of {', '.join(map(repr, schema['enum']))}")
+
+
+def _const(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[str]:
+    if value != schema["const"]:
+        yield _at(path, f"must be {schema['const']!r}")
+
+
+def _properties(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in schema["properties"].items():
+            if name in value:
+                yield from _faults(value[name], inner, root, f"{path}.{name}" if path else name)
+
+
+def _required(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name in schema["required"] or ():
+            if name not in value:
+                yield _at(path, f"{name!r} is missing")
+
+
+def _additional(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name in value.keys() - (schema.get("properties") or {}).keys():
+            yield from _faults(value[name], schema["additionalProperties"], root, f"{path}.{name}" if path else name)
+
+
+def _items(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[str]:
+    if isinstance(value, list):
+        for place, one in enumerate(value[len(schema.get("prefixItems", ())) :], len(schema.get("prefixItems", ()))):
+            yield from _faults(one, schema["items"], root, f"{path}[{place}]")
+
+
+def _prefix_items(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[str]:
+    if isinstance(value, list):
+        for place, (one, inner) in enumerate(zip(value, schema["prefixItems"], strict=False)):
+            yield from _faults(one, inner, root, f"{path}[{place}]")
+
+
+def _bound(keyword: str, kind: Callable[[Any], bool], breaks: Callable[[Any, Any], bool], words: str) -> Check:
+    def check(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[str]:
+        if kind(value) and breaks(value, schema[keyword]):
+            yield _at(path, f"{words} {schema[keyword]}")
+
+    return check
+
+
+def _any_of(keyword: str) -> Check:
+    def check(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[str]:
+        if not any(_fits(value, one, root, path) for one in schema[keyword]):
+            yield _at(path, "fits none of the allowed forms")
+
+    return check
+
+
+def _all_of(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[str]:
+    for one in schema["allOf"]:
+        yield from _faults(value, one, root, path)
+
+
+Check = Callable[[Any, Mapping[str, Any], Mapping[str, Any], str], Iterator[str]]
+_CHECKS: dict[str, Check] = {
+    "$ref": _reference,
+    "type": _type,
+    "enum": _enum,
+    "const": _const,
+    "required": _required,
+    "properties": _properties,
+    "additionalProperties": _additional,
+    "prefixItems": _prefix_items,
+    "items": _items,
+    "minItems": _bound("minItems", type_names["array"], lambda v, n: len(v) < n, "must have at least as many items as"),
+    "maxItems": _bound("maxItems", type_names["array"], lambda v, n: len(v) > n, "must have at most as many items as"),
+    "minimum": _bound("minimum", _is_number, lambda v, n: v < n, "must be at least"),
+    "maximum": _bound("maximum", _is_number, lambda v, n: v > n, "must be at most"),
+    "exclusiveMinimum": _bound("exclusiveMinimum", _is_number, lambda v, n: v <= n, "must be more than"),
+    "exclusiveMaximum": _bound("exclusiveMaximum", _is_number, lambda v, n: v >= n, "must be less than"),
+    "anyOf": _any_of("anyOf"),
+    # One of several overlapping forms is a mistake of the schema's author more often than of the model.
+    "oneOf": _any_of("oneOf"),
+    "allOf": _all_of,
+}

@@ -1,0 +1,1 @@
+"""HTTP: requests become calls of the engine, its answers become responses. Nothing is decided here."""

@@ -1,0 +1,105 @@
+"""What every request passes first: any version's prefix, keys, and browsers' questions about origins."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from antiphon import wire
+from antiphon.server.errors import answer
+
+# /v1/…, /v1beta/…, none, Vertex's form; slashes doubled and prefixes repeated by base URLs that already had one.
+_PREFIX = re.compile(r"^(?:/+v\d[a-z0-9]*(?=/))*(?:/+projects/[^/]+/locations/[^/]+(?=/))?/+")
+_OPEN = frozenset({"/healthz", "/openapi.json"})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_ALLOWED_HEADERS = (
+    "authorization, content-type, x-goog-api-client, x-goog-api-key, x-goog-user-project, x-server-timeout"
+)
+DEFAULT_PROJECT = "default"
+
+
+def digest(key: str) -> str:
+    """What is kept of a key."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class Edge:
+    """The outermost layer. `keys` maps digests to projects; without any, everybody is the default project.
+
+    With keys any Origin may read, as with the service. Without them the browser is the only guard there is: only pages
+    of this machine, and those of `origins`, may, so that no web site can read what is kept here.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Mapping[str, str], origins: Sequence[str]) -> None:
+        self._app = app
+        self._keys = keys
+        self._origins = frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Route one request on, or answer it."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        scope["path"] = _PREFIX.sub("/", scope["path"], count=1)
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        if origin is not None:
+            if not self._may_read(origin):
+                refused = wire.PermissionDenied(f"Pages of {origin} may not use this server; see --allow-origin.")
+                return await answer(refused)(scope, receive, send)
+            send = _reflecting(send, origin)
+            if scope["method"] == "OPTIONS":
+                return await _preflight()(scope, receive, send)
+        try:
+            scope["project"] = DEFAULT_PROJECT if scope["path"] in _OPEN else self._project(scope, headers)
+        except wire.ApiError as error:
+            return await answer(error)(scope, receive, send)
+        return await self._app(scope, receive, send)
+
+    def _may_read(self, origin: str) -> bool:
+        if self._keys or origin in self._origins or "*" in self._origins:
+            return True
+        return urlsplit(origin).hostname in _LOOPBACK
+
+    def _project(self, scope: Scope, headers: Headers) -> str:
+        if not self._keys:
+            return DEFAULT_PROJECT
+        key = headers.get("x-goog-api-key")
+        if key is None and (bearer := headers.get("authorization", "")).lower().startswith("bearer "):
+            key = bearer[7:].strip()
+        if key is None and scope["query_string"]:
+            key = next(iter(parse_qs(scope["query_string"].decode("latin-1")).get("key", ())), None)
+        if key is None:
+            raise wire.Unauthenticated("No API key: send x-goog-api-key, Authorization: Bearer, or ?key=.")
+        # A digest is looked up, never a key compared: how long that takes says nothing about the keys there are.
+        project = self._keys.get(digest(key))
+        if project is None:
+            raise wire.Unauthenticated("This API key is not known here.")
+        return project
+
+
+def _reflecting(send: Send, origin: str) -> Send:
+    async def with_origin(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["access-control-allow-origin"] = origin
+            headers.add_vary_header("origin")
+        await send(message)
+
+    return with_origin
+
+
+def _preflight() -> Response:
+    return Response(
+        status_code=200,
+        headers={
+            "access-control-allow-methods": "GET, POST, DELETE, OPTIONS",
+            "access-control-allow-headers": _ALLOWED_HEADERS,
+            "access-control-max-age": "3600",
+        },
+    )

@@ -1,0 +1,194 @@
+"""The routes: what each request asks of the engine, and how its answer is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from antiphon import log, resource, wire
+from antiphon.catalog import Catalog
+from antiphon.engine import Engine
+from antiphon.run import Run
+from antiphon.server import decoding, openapi
+from antiphon.server.errors import HANDLERS, JSON
+from antiphon.server.sse import EventStream, left
+
+_encode = msgspec.json.Encoder().encode
+_COMMON = frozenset({"key", "alt", "$alt", "prettyPrint", "fields", "$fields"})
+_WATCH_SECONDS = 1.0  # how long an answer may take before it is worth watching whether anybody still waits for it
+
+
+def application(engine: Engine, catalog: Catalog, *, largest_body: int = 100 * 2**20) -> Starlette:
+    """The ASGI application of the API, any version's prefix already taken off (`edge.py`)."""
+    routes = Routes(engine, catalog, largest_body)
+    return Starlette(
+        routes=[
+            Route("/interactions", routes.create, methods=["POST"]),
+            Route("/interactions", routes.page, methods=["GET"]),
+            Route("/interactions:import", routes.bring_in, methods=["POST"]),
+            Route("/interactions/{id}:cancel", routes.cancel, methods=["POST"]),
+            Route("/interactions/{id}/cancel", routes.cancel, methods=["POST"]),
+            Route("/interactions/{id}/export", routes.export, methods=["GET"]),
+            Route("/interactions/{id}", routes.get, methods=["GET"]),
+            Route("/interactions/{id}", routes.delete, methods=["DELETE"]),
+            Route("/models", routes.models, methods=["GET"]),
+            Route("/models/{name:path}", routes.model, methods=["GET"]),
+            Route("/openapi.json", routes.openapi, methods=["GET"]),
+            Route("/healthz", routes.healthz, methods=["GET"]),
+        ],
+        exception_handlers=HANDLERS,
+    )
+
+
+class Routes:
+    """One method a route."""
+
+    def __init__(self, engine: Engine, catalog: Catalog, largest_body: int) -> None:
+        self._engine = engine
+        self._catalog = catalog
+        self._largest_body = largest_body
+
+    async def create(self, request: Request) -> Response:
+        """POST /interactions."""
+        body = decoding.create_interaction(await self._body(request))
+        run = await self._engine.create(request.scope["project"], body)
+        if body.stream:
+            gone = None if run.record.store else _abandon(self._engine, run)
+            return EventStream(run.channel.follow(0), gone)
+        if run.record.background:
+            return _json(resource.interaction(run.record, log.State(), run.updated))
+        await self._finished(request, run)
+        if run.error is not None:
+            raise run.error
+        if not run.state.ended:
+            raise wire.Unavailable("The server is stopping.")
+        return _json(resource.interaction(run.record, run.state, run.updated))
+
+    async def _finished(self, request: Request, run: Run) -> None:
+        """Wait for a run; give it up when nobody waits for its answer any more."""
+        assert run.task is not None
+        finished, _ = await asyncio.wait({run.task}, timeout=_WATCH_SECONDS)
+        if finished:
+            return
+        leaving = asyncio.create_task(left(request.receive))
+        await asyncio.wait({run.task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        if not run.task.done():
+            await self._engine.abandon(run)
+
+    async def _body(self, request: Request) -> bytes:
+        if int(request.headers.get("content-length", 0)) <= self._largest_body:
+            parts, size = [], 0
+            async for part in request.stream():
+                size += len(part)
+                parts.append(part)
+                if size > self._largest_body:
+                    break
+            else:
+                return b"".join(parts)
+        raise wire.InvalidRequest(f"The request is larger than {self._largest_body} bytes.")
+
+    async def get(self, request: Request) -> Response:
+        """GET /interactions/{id}, with `stream` and `last_event_id` as a stream."""
+        query = _query(request, "stream", "last_event_id", "include_input")
+        project, id = request.scope["project"], request.path_params["id"]
+        include_input = _flag(query, "include_input")
+        if not _flag(query, "stream"):
+            if "last_event_id" in query:
+                raise wire.InvalidRequest("'last_event_id' can only be used with stream=true.")
+            return _json(await self._engine.get(project, id, include_input=include_input))
+        if include_input:
+            raise wire.InvalidRequest(
+                "'include_input' is not supported with stream=true: a stream is the answer's events."
+            )
+        after = 0
+        if query.get("last_event_id"):
+            try:
+                after = log.position(query["last_event_id"])
+            except ValueError:
+                raise wire.InvalidRequest(f"{query['last_event_id']!r} at 'last_event_id' is no event_id.") from None
+        return EventStream(await self._engine.follow(project, id, after))
+
+    async def page(self, request: Request) -> Response:
+        """GET /interactions: ours, newest first."""
+        query = _query(request, "page_size", "page_token", "pageSize", "pageToken")
+        size = _size(query.get("page_size", query.get("pageSize", "50")))
+        before = query.get("page_token", query.get("pageToken"))
+        return _json(await self._engine.page(request.scope["project"], before, size))
+
+    async def cancel(self, request: Request) -> Response:
+        """POST /interactions/{id}/cancel."""
+        return _json(await self._engine.cancel(request.scope["project"], request.path_params["id"]))
+
+    async def delete(self, request: Request) -> Response:
+        """DELETE /interactions/{id}."""
+        await self._engine.delete(request.scope["project"], request.path_params["id"])
+        return Response(b"{}", media_type=JSON)
+
+    async def export(self, request: Request) -> Response:
+        """GET /interactions/{id}/export: the conversation as JSON lines."""
+        lines = await self._engine.export(request.scope["project"], request.path_params["id"])
+        return Response(lines, media_type="application/x-ndjson")
+
+    async def bring_in(self, request: Request) -> Response:
+        """POST /interactions:import: such lines, back again."""
+        ids = await self._engine.bring_in(request.scope["project"], await self._body(request))
+        return Response(_encode({"interaction_ids": ids}), media_type=JSON)
+
+    async def models(self, request: Request) -> Response:
+        """GET /models."""
+        query = _query(request, "page_size", "page_token", "pageSize", "pageToken")
+        size = query.get("pageSize", query.get("page_size"))
+        page = self._catalog.page(_size(size) if size else None, query.get("pageToken", query.get("page_token")))
+        return Response(_encode(page), media_type=JSON)
+
+    async def model(self, request: Request) -> Response:
+        """GET /models/{name}."""
+        return Response(_encode(self._catalog.describe_one(request.path_params["name"])), media_type=JSON)
+
+    async def openapi(self, request: Request) -> Response:
+        """GET /openapi.json."""
+        return Response(openapi.document(), media_type="application/json")
+
+    async def healthz(self, request: Request) -> Response:
+        """GET /healthz: the process answers."""
+        return Response(b'{"status":"ok"}', media_type=JSON)
+
+
+def _abandon(engine: Engine, run: Run) -> Callable[[], Awaitable[None]]:
+    return lambda: engine.abandon(run)
+
+
+def _json(value: wire.Wire) -> Response:
+    return Response(_encode(value), media_type=JSON)
+
+
+def _query(request: Request, *names: str) -> dict[str, Any]:
+    """The query's values; a name that is not known here is refused, as is a subset of fields."""
+    query = dict(request.query_params)
+    for name in query:
+        if name not in names and name not in _COMMON:
+            raise wire.InvalidRequest(f"Unknown parameter '{name}' in the query.")
+    if query.get("fields", "*") != "*":
+        raise wire.InvalidRequest("Only '*' is supported for 'fields'.")
+    return query
+
+
+def _flag(query: dict[str, Any], name: str) -> bool:
+    value = query.get(name, "false").lower()
+    if value not in ("true", "false"):
+        raise wire.InvalidRequest(f"{value!r} at '{name}' is neither 'true' nor 'false'.")
+    return bool(value == "true")
+
+
+def _size(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= 1000:
+        raise wire.InvalidRequest(f"{value!r} at 'page_size' is not a number from 1 to 1000.")
+    return int(value)

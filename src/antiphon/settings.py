@@ -1,0 +1,157 @@
+"""What the operator decides, from the command line, the environment and a file; checked before anything starts.
+
+A model is `[NAME=]SPEC`. SPEC is `scripted` or `scripted:script.toml`, the URL of an OpenAI-compatible server with the
+model's name behind `#`, or weights: a path to a .gguf file, a known name, or `hf:owner/repository/file.gguf`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal
+
+from antiphon.weights import STARTER
+
+PORT = 8484
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class SettingsError(Exception):
+    """A setting that cannot be; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class ModelSetting:
+    """One configured model: its short name, the back-end that runs it, and what that back-end is given."""
+
+    name: str
+    backend: Literal["scripted", "openai_chat", "llamacpp"]
+    source: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of it. Durations in seconds, sizes in bytes; `keys` are API keys in clear, by project."""
+
+    host: str = "127.0.0.1"
+    port: int = PORT
+    data: Path | None = None  # None keeps nothing beyond the process
+    models: tuple[ModelSetting, ...] = ()
+    default: str | None = None
+    aliases: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    origins: tuple[str, ...] = ()
+    tools: dict[str, str] = field(default_factory=dict)
+    retention: float = 55 * 86400.0
+    compact_after: float = 86400.0
+    sweep_every: float = 600.0
+    silence: float = 600.0
+    largest_body: int = 100 * 2**20
+
+    def check(self) -> None:
+        """Refuse what would be unsafe or could not work. Raises SettingsError."""
+        if not self.keys and not is_loopback(self.host):
+            raise SettingsError(
+                f"{self.host} can be reached from other machines, and there are no API keys. "
+                "Set ANTIPHON_API_KEYS (or --api-key), or listen on 127.0.0.1."
+            )
+        names = [model.name for model in self.models]
+        if len(set(names)) != len(names):
+            raise SettingsError(f"Two models have the same name: {', '.join(names)}.")
+        if self.default is not None and self.default not in names:
+            raise SettingsError(f"The default model '{self.default}' is not configured; there are: {', '.join(names)}.")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost" or host.startswith("/"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def data_directory() -> Path:
+    """Where conversations are kept when nothing is said."""
+    home = os.environ.get("ANTIPHON_HOME")
+    if home:
+        return Path(home) / "data"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "antiphon"
+
+
+def parse_model(text: str, options: dict[str, Any] | None = None) -> ModelSetting:
+    """One `[NAME=]SPEC`. Raises SettingsError."""
+    name, separator, spec = text.partition("=")
+    if not separator or not _NAME.fullmatch(name):
+        name, spec = "", text
+    if not spec:
+        raise SettingsError(f"No model in '{text}'.")
+    options = dict(options or {})
+    if spec == "scripted" or spec.startswith("scripted:"):
+        return ModelSetting(name or "scripted", "scripted", spec.partition(":")[2], options)
+    if spec.startswith(("http://", "https://")):
+        url, _, upstream = spec.partition("#")
+        options.setdefault("model", upstream or None)
+        return ModelSetting(name or _short(upstream or "upstream"), "openai_chat", url, options)
+    return ModelSetting(name or _short(Path(spec).name.removesuffix(".gguf")), "llamacpp", spec, options)
+
+
+def _short(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name.rpartition("/")[2]).strip("-.").lower() or "model"
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """The fields of `Settings` that a TOML file sets. Raises SettingsError."""
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    server, fields = given.pop("server", {}), {}
+    for name in ("host", "port", "silence", "largest_body", "default"):
+        if name in server:
+            fields[name] = server.pop(name)
+    if "data" in server:
+        fields["data"] = Path(server.pop("data")).expanduser()
+    if "retention_days" in server:
+        fields["retention"] = float(server.pop("retention_days")) * 86400
+    if "allow_origins" in server:
+        fields["origins"] = tuple(server.pop("allow_origins"))
+    fields["aliases"] = given.pop("aliases", {})
+    fields["tools"] = given.pop("tools", {})
+    fields["models"] = tuple(_model_of(name, dict(table)) for name, table in given.pop("models", {}).items())
+    unknown = [*given, *(f"server.{name}" for name in server)]
+    if unknown:
+        raise SettingsError(f"{path}: unknown settings: {', '.join(unknown)}.")
+    return fields
+
+
+def _model_of(name: str, table: dict[str, Any]) -> ModelSetting:
+    try:
+        spec = table.pop("source")
+    except KeyError:
+        raise SettingsError(f"models.{name} has no 'source'.") from None
+    variable = table.pop("api_key_env", None)
+    if variable is not None:
+        table["api_key"] = os.environ.get(variable)
+    return parse_model(f"{name}={spec}", table)
+
+
+def keys_of(texts: Sequence[str]) -> dict[str, str]:
+    """`KEY` or `PROJECT:KEY`, as given on the command line or, with commas between, in ANTIPHON_API_KEYS."""
+    keys: dict[str, str] = {}
+    for text in texts:
+        project, _, key = text.strip().rpartition(":")
+        if len(key) < 8:
+            raise SettingsError("An API key has at least 8 characters.")
+        keys[key] = project or "default"
+    return keys
+
+
+STARTER_MODEL = parse_model(STARTER)

@@ -1,0 +1,43 @@
+"""Thought signatures: the thought itself, sealed, so that a client can carry it and give it back unchanged.
+
+The real service's signatures are opaque; ours are base64 of a version byte, 16 bytes of HMAC-SHA256 and the deflated
+text. They prove origin and hide nothing: who holds one can read the thought. A stateless client that replays its
+steps thereby gives the model its reasoning back, which templates of reasoning models want between tool calls.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import zlib
+
+_VERSION = b"\x01"
+_MAC = 16
+_LONGEST = 4 * 2**20
+# The documents tell clients who bring steps from elsewhere to send these words instead of a signature.
+PLACEHOLDERS = frozenset({"skip_thought_signature_validator", "context_engineering_is_the_way_to_go"})
+
+
+def _mac(key: bytes, body: bytes) -> bytes:
+    return hmac.digest(key, _VERSION + body, hashlib.sha256)[:_MAC]
+
+
+def seal(key: bytes, thought: str) -> str:
+    """The signature of a thought."""
+    body = zlib.compress(thought.encode(), 6)
+    return base64.b64encode(_VERSION + _mac(key, body) + body).decode()
+
+
+def unseal(key: bytes, signature: str) -> str:
+    """The thought in a signature; ValueError where this server (or one with its key) did not make it."""
+    try:
+        raw = base64.b64decode(signature, validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64") from error
+    body = raw[1 + _MAC :]
+    if raw[:1] != _VERSION or not hmac.compare_digest(raw[1 : 1 + _MAC], _mac(key, body)):
+        raise ValueError("not made by this server")
+    # Bounded even though only our own text gets this far: a leaked key must not become a way to fill memory.
+    return zlib.decompressobj().decompress(body, _LONGEST).decode()

@@ -1,0 +1,262 @@
+"""One machine's store: SQLite in WAL mode, one thread that writes.
+
+Writes that arrive together are committed together (synchronous=FULL: on disk when the call returns, at the price of one
+fsync for all of them). Reads are short look-ups by key on a second connection, made on the loop's own thread: handing
+them to another would cost more than they take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from antiphon import log, sql, wire
+from antiphon.ports import Fenced, Record, Segment, Stored
+
+T = TypeVar("T")
+_Job = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
+_BATCH = 256
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Record).decode
+
+
+class SqliteStore:
+    """Interactions in the file `path`. Errors of the disk are `Unavailable`; nothing is then half written."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self._queries = sql.queries("sqlite")
+        self._clock = clock
+        self._path = path
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        writer = self._connect()
+        _migrate(writer)
+        self._reader = self._connect()
+        self._thread = threading.Thread(target=self._write_all, args=(writer,), name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    def _connect(self) -> sqlite3.Connection:
+        # isolation_level=None: transactions begin and end where this file says so.
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, cached_statements=64)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+        return connection
+
+    # ------------------------------------------------------------------ the writing thread
+
+    def _write_all(self, connection: sqlite3.Connection) -> None:
+        while (job := self._jobs.get()) is not None:
+            batch, stop = [job], False
+            while len(batch) < _BATCH and not stop:
+                try:
+                    following = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if following is None:
+                    stop = True
+                else:
+                    batch.append(following)
+            _deliver(_commit(connection, batch))
+            if stop:
+                break
+        connection.close()
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put((work, future))
+        return await future
+
+    def _read(self, query: str, **values: Any) -> list[Any]:
+        return self._reader.execute(self._queries[query], values).fetchall()
+
+    # ------------------------------------------------------------------ the store
+
+    async def create(self, record: Record, status: wire.InteractionStatus, segment: Segment | None = None) -> None:
+        row = {
+            "id": record.id,
+            "project": record.project,
+            "previous_id": record.previous_interaction_id,
+            "status": status,
+            "updated": self._clock(),
+            "expires": record.expires,
+            "record": _encode(record),
+        }
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(self._queries["insert_interaction"], row)
+            if segment is not None:
+                self._insert(connection, record.id, segment)
+
+        await self._write(work)
+
+    def _insert(self, connection: sqlite3.Connection, id: str, segment: Segment) -> None:
+        row = {"id": id, "last": segment.last, "frames": segment.frames}
+        connection.execute(self._queries["insert_segment"], row)
+
+    async def append(self, id: str, attempt: int, status: wire.InteractionStatus, segment: Segment) -> None:
+        row = {"id": id, "attempt": attempt, "status": status, "updated": self._clock()}
+
+        def work(connection: sqlite3.Connection) -> None:
+            if connection.execute(self._queries["advance"], row).rowcount != 1:
+                raise Fenced(id)
+            self._insert(connection, id, segment)
+
+        await self._write(work)
+
+    async def claim(self, id: str) -> Stored | None:
+        def work(connection: sqlite3.Connection) -> list[Any] | None:
+            if connection.execute(self._queries["claim"], {"id": id}).rowcount != 1:
+                return None
+            return connection.execute(self._queries["get_claimed"], {"id": id}).fetchall()
+
+        rows = await self._write(work)
+        return next(_stored(rows), None) if rows else None
+
+    async def exists(self, id: str) -> bool:
+        return bool(self._read("exists", id=id))
+
+    async def unfinished(self) -> list[str]:
+        return [row[0] for row in self._read("unfinished")]
+
+    async def get(self, project: str, id: str) -> Stored | None:
+        return next(_stored(self._read("get", id=id, project=project, now=self._clock())), None)
+
+    async def lineage(self, project: str, id: str) -> list[Stored]:
+        return list(_stored(self._read("lineage", id=id, project=project, now=self._clock())))
+
+    async def page(self, project: str, before: str | None, size: int) -> list[Stored]:
+        # "~" sorts after every character of an id.
+        rows = self._read("page", project=project, now=self._clock(), before=before or "~", size=size)
+        return list(_stored(rows))
+
+    async def delete(self, project: str, id: str) -> bool:
+        row = {"id": id, "project": project, "now": self._clock()}
+
+        def work(connection: sqlite3.Connection) -> bool:
+            hidden = connection.execute(self._queries["hide"], row).rowcount == 1
+            if hidden:
+                self._erase(connection, id)
+            return hidden
+
+        return await self._write(work)
+
+    def _erase(self, connection: sqlite3.Connection, id: str | None) -> None:
+        """Erase a hidden interaction and, going back, the hidden turns that nothing needs any more."""
+        while id is not None:
+            erased = connection.execute(self._queries["erase_leaf"], {"id": id}).fetchall()
+            id = erased[0][0] if erased else None
+
+    async def sweep(self, now: float, compact_before: float) -> int:
+        touched = 0
+        while expired := self._read("expired", now=now, size=_BATCH):
+            touched += len(expired)
+            await self._write(lambda connection, rows=expired: self._expire(connection, rows))  # type: ignore[misc]
+        while ended := self._read("uncompacted", before=compact_before, size=16):
+            touched += len(ended)
+            for (id,) in ended:
+                await self._write(lambda connection, id=id: self._compact(connection, id))  # type: ignore[misc]
+        return touched
+
+    def _expire(self, connection: sqlite3.Connection, rows: Iterable[tuple[str]]) -> None:
+        for (id,) in rows:
+            connection.execute(self._queries["hide_expired"], {"id": id})
+            self._erase(connection, id)
+
+    def _compact(self, connection: sqlite3.Connection, id: str) -> None:
+        frames = b"".join(row[0] for row in connection.execute(self._queries["segments"], {"id": id}))
+        merged = list(log.compact(log.decode(frames)))
+        if merged:
+            connection.execute(self._queries["erase_segments"], {"id": id})
+            shorter = b"".join(log.encode(event, seq) for seq, event in merged)
+            self._insert(connection, id, Segment(merged[0][0], merged[-1][0], shorter))
+        connection.execute(self._queries["set_compacted"], {"id": id})
+
+    async def secret(self) -> bytes:
+        fresh = {"name": "thoughts", "value": secrets.token_bytes(32)}
+        await self._write(lambda connection: connection.execute(self._queries["insert_secret"], fresh).close())
+        value: bytes = self._read("secret", name="thoughts")[0][0]
+        return value
+
+    async def aclose(self) -> None:
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._reader.close()
+
+
+def _commit(connection: sqlite3.Connection, batch: list[_Job]) -> list[tuple[asyncio.Future[Any], Any]]:
+    """Do a batch in one transaction. Work that refuses has changed nothing; an error of the disk undoes it all."""
+    done: list[tuple[asyncio.Future[Any], Any]] = []
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for work, future in batch:
+            try:
+                done.append((future, work(connection)))
+            except Fenced as refusal:
+                done.append((future, refusal))
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if len(batch) > 1:  # one of them may be at fault: each by itself, so that it alone is refused
+            return [outcome for job in batch for outcome in _commit(connection, [job])]
+        fault = wire.Unavailable(f"The interaction could not be stored: {error}.")
+        return [(future, fault) for _, future in batch]
+    return done
+
+
+def _deliver(outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    loops = {future.get_loop() for future, _ in outcomes}
+    for loop in loops:
+        mine = [(future, outcome) for future, outcome in outcomes if future.get_loop() is loop]
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_settle, mine)
+
+
+def _settle(outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, outcome in outcomes:
+        if future.cancelled():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+
+def _stored(rows: list[Any]) -> Iterator[Stored]:
+    """Rows of one interaction are neighbours, its segments in order."""
+    for _, group in groupby(rows, key=lambda row: row[0]):
+        segments = list(group)
+        _, record, status, updated, attempt, compacted, _ = segments[0]
+        frames = b"".join(row[6] for row in segments if row[6] is not None)
+        yield Stored(_decode(record), status, updated, attempt, frames, bool(compacted))
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Apply the migrations that this file has not seen yet, each in a transaction, under SQLite's own lock."""
+    for number, script in sql.migrations("sqlite"):
+        connection.execute("BEGIN IMMEDIATE")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version < number:
+            for statement in _statements(script):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+
+
+def _statements(script: str) -> Iterable[str]:
+    """One after another, since `executescript` would commit between them."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
