@@ -15,11 +15,10 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
-from antiphon import intake, log, resource, schemas, signature, transfer, wire
+from antiphon import intake, log, resource, signature, transfer, wire
 from antiphon.ports import (
     Bus,
     Fenced,
@@ -31,12 +30,14 @@ from antiphon.ports import (
     Store,
     Stored,
     Tool,
-    ToolChoice,
     Turn,
 )
 from antiphon.run import Run, Writer, payload, result_of
 
 logger = logging.getLogger("antiphon.engine")
+
+
+_PASTS = 256
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -115,6 +116,7 @@ class Engine:
         self._tools = dict(tools or {})
         self._clock = clock
         self._live: dict[str, Run] = {}
+        self._pasts: dict[str, Sequence[wire.Step]] = {}  # never stale: what was said does not change
 
     # ------------------------------------------------------------------ create
 
@@ -125,97 +127,60 @@ class Engine:
             raise wire.NotFound(f"Agent '{request.agent}' is not served here.")
         assert request.model is not None
         resolved = self._resolve(request.model)
-        chain = await self._chain(project, request.previous_interaction_id)
+        parent, past = await self._past(project, request.previous_interaction_id)
         found = intake.steps(request.input)
-        past = [step for stored in chain for step in _said(stored)]
         intake.check_results(found, past)
-        self._check_signatures(found)
+        intake.check_signatures(found, self._key)
         intake.check_modalities(found, self._models[resolved.target].modalities, resolved.served_as)
         now = self._clock()
         id = f"v1_{int(now * 1000):012x}{secrets.token_hex(10)}"
         record = Record(
             id=id,
             project=project,
-            conversation=chain[-1].record.conversation if chain else id,
+            conversation=parent.conversation if parent is not None else id,
             created=now,
             expires=now + self.limits.retention,
             model=resolved.served_as,
             target=resolved.target,
             input=found,
             request=msgspec.structs.replace(request, input=None),
-            tools=_tools(request, found, chain),
+            tools=intake.effective_tools(request, found, parent),
             previous_interaction_id=request.previous_interaction_id,
-            substitution=_substitution(resolved),
+            substitution=intake.substitution(resolved),
             background=bool(request.background),
             store=request.store is not False,
         )
-        turn = self._turn(record, past, followed=bool(request.stream or request.background))
+        turn = intake.turn(record, past, self._tools, followed=bool(request.stream or request.background))
         run = Run(record, turn, self._bus.open(id))
         if record.background:
             await self.store.create(record, "in_progress")
         self._start(run)
         return run
 
-    def _turn(self, record: Record, past: Sequence[wire.Step], *, followed: bool) -> Turn:
-        """What the model is asked, this interaction's own steps aside. Raises InvalidRequest."""
-        request = record.request
-        intake.check_functions(record.tools)
-        functions: list[wire.Function] = []
-        for place, tool in enumerate(record.tools or ()):
-            kind = str(tool.__struct_config__.tag)
-            if isinstance(tool, wire.Function):
-                functions.append(tool)
-            elif kind in self._tools:
-                functions += self._tools[kind].functions(tool)
-            else:
-                served = ", ".join(repr(name) for name in ("function", *self._tools))
-                raise wire.InvalidRequest(
-                    f"The value '{kind}' is not supported for 'type' at 'tools[{place}]' on this server. "
-                    f"Supported values: {served}."
-                )
-        mode, names = intake.tool_choice(request, tuple(functions))
-        wanted = intake.answer_format(request)
-        config = request.generation_config or wire.GenerationConfig()
-        return Turn(
-            model=record.target,
-            steps=[*past, *record.input],
-            conversation=record.conversation,
-            followed=followed,
-            system_instruction=request.system_instruction,
-            functions=tuple(functions),
-            tool_choice=ToolChoice(mode, names),
-            schema=wanted.schema,
-            json_object=wanted.json and wanted.schema is None,
-            temperature=config.temperature,
-            top_p=config.top_p,
-            seed=config.seed,
-            max_output_tokens=config.max_output_tokens,
-            stop_sequences=tuple(config.stop_sequences or ()),
-            thinking_level=config.thinking_level,
-        )
-
-    async def _chain(self, project: str, id: str | None) -> list[Stored]:
+    async def _past(self, project: str, id: str | None) -> tuple[Record | None, Sequence[wire.Step]]:
+        """The interaction that a request goes on from, and all that was said up to its end."""
         if id is None:
-            return []
+            return None, ()
         live = self._live.get(id)
-        chain = await self.store.lineage(project, id)
-        in_progress = chain[-1].status == "in_progress" if chain else live is not None and live.record.store
-        if in_progress and (live is None or live.record.project == project):
+        if live is not None and live.record.project == project and live.record.store:
             raise wire.InvalidRequest(f"Interaction '{id}' at 'previous_interaction_id' is still in progress.")
-        if not chain:
+        head = await self.store.get(project, id)
+        if head is None:
             raise wire.NotFound(f"Interaction '{id}' at 'previous_interaction_id' was not found.")
-        return chain
+        if head.status == "in_progress":
+            raise wire.InvalidRequest(f"Interaction '{id}' at 'previous_interaction_id' is still in progress.")
+        past = self._pasts.get(id)
+        if past is None:
+            chain = await self.store.lineage(project, id)
+            past = tuple(step for stored in chain for step in _said(stored))
+            self._remember(id, past)
+        return head.record, past
 
-    def _check_signatures(self, found: Sequence[wire.Step]) -> None:
-        for place, step in enumerate(found):
-            if isinstance(step, wire.ThoughtStep) and step.signature and step.signature not in signature.PLACEHOLDERS:
-                try:
-                    signature.unseal(self._key, step.signature)
-                except ValueError:
-                    raise wire.InvalidRequest(
-                        f"The thought signature at 'input[{place}].signature' was not issued by this server. "
-                        "Replay thoughts unchanged, or leave their signature out."
-                    ) from None
+    def _remember(self, id: str, past: Sequence[wire.Step]) -> None:
+        """Keep what was said up to an interaction's end, for the turn that is likely to follow it soon."""
+        self._pasts[id] = past
+        if len(self._pasts) > _PASTS:
+            del self._pasts[next(iter(self._pasts))]
 
     def thought_text(self, step: wire.ThoughtStep) -> str:
         """The thought sealed in a step; '' where it has none, or one that is not ours."""
@@ -296,7 +261,7 @@ class Engine:
         run.usage = run.usage + finish.tokens
         cut = finish.reason == "length"
         if turn.schema is not None and not cut:
-            _check_format(run.state.steps, turn.schema)
+            intake.check_answer(run.state.steps, turn.schema)
         return cut
 
     def _offered(self, record: Record) -> list[tuple[wire.Function, Tool]]:
@@ -317,6 +282,9 @@ class Engine:
         last = resource.completed(run.record, status, run.usage, run.updated, run.state.errors)
         await run.append(self.store, wire.InteractionCompleted(interaction=last))
         await run.finish(self.store)
+        if run.record.store:
+            said = (step for step in run.state.steps if step.error is None)
+            self._remember(run.record.id, (*run.turn.steps, *said))
 
     async def _close(self, run: Run, status: wire.InteractionStatus, error: wire.ApiError | None = None) -> None:
         """End a run that could not end by itself."""
@@ -360,7 +328,7 @@ class Engine:
                 raise wire.Internal(f"The server stopped {stored.attempt - 1} times during this interaction.")
             if record.target not in self._models:
                 raise wire.ModelNotFound(f"The model '{record.target}' is no longer configured.")
-            run.turn = self._turn(record, past, followed=True)
+            run.turn = intake.turn(record, past, self._tools, followed=True)
         except wire.ApiError as error:
             await self._close(run, "failed", error)
             channel.close()
@@ -507,35 +475,6 @@ def _said(stored: Stored) -> list[wire.Step]:
     """What an earlier interaction adds to the conversation: its input, and what came of it; not what was cut short."""
     generated = log.fold(log.decode(stored.frames)).timeline()
     return [*stored.record.input, *(step for step in generated if step.error is None)]
-
-
-def _tools(
-    request: wire.CreateInteraction, found: Sequence[wire.Step], chain: Sequence[Stored]
-) -> list[wire.Tool] | None:
-    """A request's own tools. Only an answer to a call that names none keeps those of the call (documents' samples)."""
-    answers = any(isinstance(step, wire.FunctionResultStep) for step in found)
-    if request.tools is None and answers and chain:
-        return chain[-1].record.tools
-    return request.tools
-
-
-def _substitution(resolved: Resolution) -> str | None:
-    if resolved.substituted_for is None:
-        return None
-    return f"'{resolved.substituted_for}' has been withdrawn; '{resolved.served_as}' answers in its place."
-
-
-def _check_format(steps: Sequence[wire.Step], schema: Mapping[str, Any]) -> None:
-    last = steps[-1]
-    if not isinstance(last, wire.ModelOutputStep):
-        return  # a call, whose arguments have a schema of their own
-    text = "".join(item.text for item in last.content or () if isinstance(item, wire.TextContent))
-    try:
-        fault = schemas.violation(msgspec.json.decode(text), schema)
-    except msgspec.DecodeError:
-        fault = "it is no JSON"
-    if fault is not None:
-        raise wire.Internal(f"The model's answer does not fit 'response_format': {fault}.")
 
 
 async def _replay(stored: Stored, after: int) -> AsyncIterator[bytes]:

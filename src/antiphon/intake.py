@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from antiphon import wire
+from antiphon import schemas, signature, wire
+from antiphon.ports import Record, Resolution, Tool, ToolChoice, Turn
 
 _FORMAT_TYPES = {"text", "image", "audio", "video"}
 _CONTENT = (wire.TextContent, wire.ImageContent, wire.AudioContent, wire.DocumentContent, wire.VideoContent)
@@ -238,8 +240,10 @@ def check_functions(tools: list[wire.Tool] | None) -> None:
         seen.add(tool.name)
 
 
-def check_results(found: list[wire.Step], conversation: list[wire.Step]) -> None:
+def check_results(found: Sequence[wire.Step], conversation: Sequence[wire.Step]) -> None:
     """Refuse a result whose call is nowhere before it, or already has one."""
+    if not any(isinstance(step, wire.ResultStep) for step in found):
+        return
     calls: set[str] = set()
     answered: set[str] = set()
     for step in conversation:
@@ -259,3 +263,89 @@ def _note(step: Any, calls: set[str], answered: set[str]) -> None:
             calls.add(call)
         if (call_id := getattr(step, "call_id", None)) is not None:
             answered.add(call_id)
+
+
+def check_signatures(found: Sequence[wire.Step], key: bytes) -> None:
+    """Refuse a thought whose signature another made; one without any is tolerated."""
+    for place, step in enumerate(found):
+        if isinstance(step, wire.ThoughtStep) and step.signature and step.signature not in signature.PLACEHOLDERS:
+            try:
+                signature.unseal(key, step.signature)
+            except ValueError:
+                raise wire.InvalidRequest(
+                    f"The thought signature at 'input[{place}].signature' was not issued by this server. "
+                    "Replay thoughts unchanged, or leave their signature out."
+                ) from None
+
+
+# ---------------------------------------------------------------------------------------------------- the turn
+
+
+def turn(record: Record, past: Sequence[wire.Step], tools: Mapping[str, Tool], *, followed: bool) -> Turn:
+    """What the model is asked: the conversation and this request's settings. Raises InvalidRequest."""
+    request = record.request
+    check_functions(record.tools)
+    functions: list[wire.Function] = []
+    for place, tool in enumerate(record.tools or ()):
+        kind = str(tool.__struct_config__.tag)
+        if isinstance(tool, wire.Function):
+            functions.append(tool)
+        elif kind in tools:
+            functions += tools[kind].functions(tool)
+        else:
+            served = ", ".join(repr(name) for name in ("function", *tools))
+            raise wire.InvalidRequest(
+                f"The value '{kind}' is not supported for 'type' at 'tools[{place}]' on this server. "
+                f"Supported values: {served}."
+            )
+    mode, names = tool_choice(request, tuple(functions))
+    wanted = answer_format(request)
+    config = request.generation_config or wire.GenerationConfig()
+    return Turn(
+        model=record.target,
+        steps=[*past, *record.input],
+        conversation=record.conversation,
+        followed=followed,
+        system_instruction=request.system_instruction,
+        functions=tuple(functions),
+        tool_choice=ToolChoice(mode, names),
+        schema=wanted.schema,
+        json_object=wanted.json and wanted.schema is None,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        seed=config.seed,
+        max_output_tokens=config.max_output_tokens,
+        stop_sequences=tuple(config.stop_sequences or ()),
+        thinking_level=config.thinking_level,
+    )
+
+
+def effective_tools(
+    request: wire.CreateInteraction, found: Sequence[wire.Step], parent: Record | None
+) -> list[wire.Tool] | None:
+    """A request's own tools. Only an answer to a call that names none keeps those of the call (documents' samples)."""
+    answers = any(isinstance(step, wire.FunctionResultStep) for step in found)
+    if request.tools is None and answers and parent is not None:
+        return parent.tools
+    return request.tools
+
+
+def substitution(resolved: Resolution) -> str | None:
+    """What the caller is told of a name that has been withdrawn."""
+    if resolved.substituted_for is None:
+        return None
+    return f"'{resolved.substituted_for}' has been withdrawn; '{resolved.served_as}' answers in its place."
+
+
+def check_answer(steps: Sequence[wire.Step], schema: Mapping[str, Any]) -> None:
+    """Refuse an answer that does not fit the schema asked for: not every back-end can enforce one. Raises Internal."""
+    last = steps[-1]
+    if not isinstance(last, wire.ModelOutputStep):
+        return  # a call, whose arguments have a schema of their own
+    text = "".join(item.text for item in last.content or () if isinstance(item, wire.TextContent))
+    try:
+        fault = schemas.violation(msgspec.json.decode(text), schema)
+    except msgspec.DecodeError:
+        fault = "it is no JSON"
+    if fault is not None:
+        raise wire.Internal(f"The model's answer does not fit 'response_format': {fault}.")

@@ -1,0 +1,369 @@
+"""The request half of the chat-completions dialect: a `Turn` becomes the body that OpenAI-compatible servers read.
+
+Pure: no I/O, no clock, no ids. The same steps always become the same bytes, and a turn's messages begin with exactly
+those of the turn before it, since servers keep what they have read by its beginning. The one exception is the model's
+reasoning (see `_current`). What servers differ in is a `Dialect`; which server has which is known in `models/` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec.json import encode
+
+from antiphon import wire
+from antiphon.ports import Turn
+from antiphon.tooltext import call_text, functions_text, result_text
+
+Body = dict[str, Any]
+Message = dict[str, Any]
+ThoughtText = Callable[[wire.ThoughtStep], str]
+
+_NO_RESULT = "No result was given."
+# `minimal` is off, and off is the template's own switch: servers differ in whether they know a word for it here.
+_EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high"}
+
+
+class Dialect(msgspec.Struct, frozen=True, kw_only=True):
+    """What one kind of server understands beyond the common core.
+
+    `tools` tells who puts functions before the model: the server by its `template`, or this module as `text` in the
+    system message. `force` is how a call is enforced: by the server's own `tool_choice`, or by a JSON `schema` for the
+    whole answer. `efforts` gives the server's word for each thinking level; a level it lacks is not sent. `reasoning`
+    names the fields that give reasoning back. `extra` goes into every body.
+    """
+
+    modalities: frozenset[str] = frozenset({"text"})
+    tools: Literal["template", "text"] = "template"
+    force: Literal["tool_choice", "schema"] = "tool_choice"
+    efforts: Mapping[str, str] = msgspec.field(default_factory=lambda: _EFFORTS)
+    template_kwargs: bool = True
+    reasoning: tuple[str, ...] = ("reasoning_content",)
+    max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    stream_options: bool = True
+    extra: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+
+def offered(turn: Turn) -> tuple[wire.Function, ...]:
+    """The functions that the model may call in this turn."""
+    choice = turn.tool_choice
+    if choice.mode == "none":
+        return ()
+    if choice.names is None:
+        return turn.functions
+    return tuple(function for function in turn.functions if function.name in choice.names)
+
+
+def request(turn: Turn, dialect: Dialect, thought_text: ThoughtText, *, model: str | None = None) -> Body:
+    """The body that asks `turn`. Raises InvalidRequest for content that the model cannot read."""
+    functions = offered(turn)
+    system = turn.system_instruction
+    if functions and dialect.tools == "text":
+        system = functions_text(functions, system)
+    messages = list(_messages(turn.steps, dialect, thought_text))
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
+    body: Body = {"model": model or turn.model, "messages": messages, "stream": turn.followed}
+    if turn.followed and dialect.stream_options:
+        body["stream_options"] = {"include_usage": True}
+    _add_sampling(body, turn, dialect)
+    _add_thinking(body, turn, dialect)
+    if functions:
+        _add_tools(body, turn, dialect, functions)
+    elif turn.functions and dialect.tools == "template":
+        # Left in the prompt, so that it keeps its beginning.
+        body |= {"tools": [_tool(function) for function in turn.functions], "tool_choice": "none"}
+    if turn.schema is not None and "response_format" not in body:
+        body["response_format"] = schema_format(turn.schema)
+    elif turn.json_object and "response_format" not in body:
+        body["response_format"] = {"type": "json_object"}
+    body.update(dialect.extra)
+    return body
+
+
+def schema_format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The `response_format` that holds an answer to `schema`."""
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+
+
+def calls_schema(functions: Iterable[wire.Function]) -> dict[str, Any]:
+    """The schema of an answer that is nothing but calls of `functions`, one or more."""
+    call = [
+        {
+            "type": "object",
+            "properties": {"name": {"const": function.name}, "arguments": _parameters(function)},
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+        for function in functions
+    ]
+    return {"type": "array", "minItems": 1, "items": call[0] if len(call) == 1 else {"anyOf": call}}
+
+
+# ------------------------------------------------------------------------------------------------- options
+
+
+def _add_sampling(body: Body, turn: Turn, dialect: Dialect) -> None:
+    if turn.temperature is not None:
+        body["temperature"] = turn.temperature
+    if turn.top_p is not None:
+        body["top_p"] = turn.top_p
+    if turn.seed is not None:
+        body["seed"] = turn.seed
+    if turn.max_output_tokens is not None:
+        body[dialect.max_tokens] = turn.max_output_tokens
+    if turn.stop_sequences:
+        body["stop"] = list(turn.stop_sequences)
+
+
+def _add_thinking(body: Body, turn: Turn, dialect: Dialect) -> None:
+    level = turn.thinking_level
+    if level is None:
+        return
+    if dialect.template_kwargs:
+        body["chat_template_kwargs"] = {"enable_thinking": level != "minimal"}
+    if level in dialect.efforts:
+        body["reasoning_effort"] = dialect.efforts[level]
+
+
+def _add_tools(body: Body, turn: Turn, dialect: Dialect, functions: Sequence[wire.Function]) -> None:
+    mode = turn.tool_choice.mode
+    if dialect.tools == "template":
+        body["tools"] = [_tool(function, strict=mode == "validated") for function in functions]
+        if mode == "any" and dialect.force == "tool_choice":
+            body["tool_choice"] = "required"
+    if mode == "any" and (dialect.force == "schema" or dialect.tools == "text"):
+        body["response_format"] = schema_format(calls_schema(functions))
+
+
+def _tool(function: wire.Function, *, strict: bool = False) -> dict[str, Any]:
+    inner: dict[str, Any] = {"name": function.name}
+    if function.description:
+        inner["description"] = function.description
+    inner["parameters"] = _parameters(function)
+    if strict:
+        inner["strict"] = True
+    return {"type": "function", "function": inner}
+
+
+def _parameters(function: wire.Function) -> dict[str, Any]:
+    return function.parameters or {"type": "object", "properties": {}}
+
+
+# ------------------------------------------------------------------------------------------------ messages
+
+
+class _Answer:
+    """What the model said between two inputs: one assistant message and the results of its calls."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.thoughts: list[str] = []
+        self.calls: list[wire.FunctionCallStep | wire.ToolCallStep] = []
+        self.images: list[wire.Content] = []
+        self.closed = False  # a result has been seen: whatever the model says next is a new message
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.calls or self.images)
+
+
+def _messages(steps: Sequence[wire.Step], dialect: Dialect, thought_text: ThoughtText) -> Iterator[Message]:
+    sound = list(_flat(steps))
+    results = _results(sound)
+    called = {step.id for step in sound if isinstance(step, wire.FunctionCallStep | wire.ToolCallStep)}
+    current = _current(sound)
+    answer = _Answer()
+    for place, step in enumerate(sound):
+        if isinstance(step, wire.UserInputStep):
+            yield from _spoken(answer, results, dialect)
+            answer = _Answer()
+            yield {"role": "user", "content": _user_content(step.content or "", dialect)}
+        elif isinstance(step, wire.FunctionResultStep | wire.ToolResultStep):
+            answer.closed = True
+            if step.call_id not in called:
+                yield from _spoken(answer, results, dialect)
+                answer = _Answer()
+                yield {"role": "user", "content": _orphan(step)}
+        else:
+            if answer.closed:
+                yield from _spoken(answer, results, dialect)
+                answer = _Answer()
+            _add(answer, step, thought_text if place > current else None)
+    yield from _spoken(answer, results, dialect)
+
+
+def _flat(steps: Sequence[wire.Step]) -> Iterator[wire.Step]:
+    """The steps that ended well; results that a client put into a user's input stand as steps of their own."""
+    for step in steps:
+        if step.error is not None:
+            continue
+        if not isinstance(step, wire.UserInputStep) or not isinstance(step.content, list):
+            yield step
+            continue
+        own: list[Any] = []
+        for part in step.content:
+            if isinstance(part, wire.FunctionResultStep):
+                yield part
+            else:
+                own.append(part)
+        if own or not step.content:
+            yield wire.UserInputStep(content=own)
+
+
+def _results(steps: Iterable[wire.Step]) -> dict[str, wire.FunctionResultStep | wire.ToolResultStep]:
+    found: dict[str, wire.FunctionResultStep | wire.ToolResultStep] = {}
+    for step in steps:
+        if isinstance(step, wire.FunctionResultStep | wire.ToolResultStep):
+            found.setdefault(step.call_id, step)
+    return found
+
+
+def _current(steps: Sequence[wire.Step]) -> int:
+    """Where the last input of the user stands.
+
+    Reasoning is given back only after it: templates of reasoning models want it between the tool calls of the turn
+    under way, so that the model goes on with its plan, and drop it from earlier turns, where it only costs tokens.
+    """
+    return max((place for place, step in enumerate(steps) if isinstance(step, wire.UserInputStep)), default=-1)
+
+
+def _add(answer: _Answer, step: wire.Step, thought_text: ThoughtText | None) -> None:
+    if isinstance(step, wire.ThoughtStep):
+        if thought_text is not None:
+            answer.thoughts.append(thought_text(step))
+    elif isinstance(step, wire.ModelOutputStep):
+        for part in step.content or ():
+            if isinstance(part, wire.TextContent):
+                answer.text.append(part.text)
+            else:
+                answer.images.append(part)
+    elif isinstance(step, wire.FunctionCallStep | wire.ToolCallStep):
+        answer.calls.append(step)
+
+
+def _spoken(
+    answer: _Answer, results: Mapping[str, wire.FunctionResultStep | wire.ToolResultStep], dialect: Dialect
+) -> Iterator[Message]:
+    """The assistant's message, and after it the result of each of its calls in the order of the calls."""
+    if not answer:
+        return
+    message: Message = {"role": "assistant", "content": "".join(answer.text)}
+    reasoning = "".join(answer.thoughts)
+    if reasoning and answer.calls:
+        message.update(dict.fromkeys(dialect.reasoning, reasoning))
+    calls = [(step.id, _call_name(step), _arguments(step)) for step in answer.calls]
+    outcomes = [_result(results.get(id)) for id, _, _ in calls]
+    if dialect.tools == "text":
+        message["content"] += call_text((name, arguments) for _, name, arguments in calls)
+        yield message
+        if calls:
+            yield {
+                "role": "user",
+                "content": result_text((name, text) for (_, name, _), (text, _) in zip(calls, outcomes, strict=True)),
+            }
+    else:
+        if calls:
+            message["tool_calls"] = [
+                {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+                for id, name, arguments in calls
+            ]
+        yield message
+        for (id, _, _), (text, _) in zip(calls, outcomes, strict=True):
+            yield {"role": "tool", "tool_call_id": id, "content": text}
+    # Neither an assistant's nor a tool's message may carry media in this dialect; the user's may.
+    media = [*answer.images, *(part for _, parts in outcomes for part in parts)]
+    if media:
+        yield {"role": "user", "content": _user_content(media, dialect)}
+
+
+def _call_name(step: wire.FunctionCallStep | wire.ToolCallStep) -> str:
+    name = getattr(step, "name", None)
+    return name or step.__struct_config__.tag.removesuffix("_call")  # type: ignore[union-attr] # the tag is a str
+
+
+def _arguments(step: wire.FunctionCallStep | wire.ToolCallStep) -> str:
+    return encode(getattr(step, "arguments", None) or {}).decode()
+
+
+_Media = wire.ImageContent | wire.AudioContent | wire.VideoContent | wire.DocumentContent
+
+
+def _result(step: wire.FunctionResultStep | wire.ToolResultStep | None) -> tuple[str, list[Any]]:
+    """A result as text, and the media it holds beside."""
+    if step is None:
+        return _NO_RESULT, []
+    result = getattr(step, "result", None)
+    media: list[Any] = []
+    if isinstance(result, str):
+        text = result
+    elif isinstance(result, list) and any(isinstance(part, wire.TextContent | _Media) for part in result):
+        media = [part for part in result if isinstance(part, _Media)]
+        kept = [part for part in result if not isinstance(part, _Media)]
+        text = "\n".join(part.text if isinstance(part, wire.TextContent) else encode(part).decode() for part in kept)
+        text = text or "The result is in the next message."
+    else:
+        text = encode(result if result is not None else {}).decode()
+    return (f"Error: {text}" if step.is_error else text), media
+
+
+def _orphan(step: wire.FunctionResultStep | wire.ToolResultStep) -> str:
+    """A result whose call the model never saw would be refused by templates as a tool's message."""
+    text, _ = _result(step)
+    name = getattr(step, "name", None)
+    return f"Result of {name}:\n{text}" if name else f"Result:\n{text}"
+
+
+def _user_content(content: str | Sequence[Any], dialect: Dialect) -> str | list[dict[str, Any]]:
+    if isinstance(content, str):
+        return content
+    texts = [part.text for part in content if isinstance(part, wire.TextContent)]
+    return "\n".join(texts) if len(texts) == len(content) else [_part(part, dialect) for part in content]
+
+
+def _part(part: Any, dialect: Dialect) -> dict[str, Any]:
+    if isinstance(part, wire.TextContent):
+        return {"type": "text", "text": part.text}
+    kind = part.__struct_config__.tag
+    if kind not in dialect.modalities:
+        raise wire.InvalidRequest(f"This model does not read {kind} content.")
+    if part.data is None and part.uri is None:
+        raise wire.InvalidRequest(f"The {kind} content has neither 'data' nor 'uri'.")
+    return _PARTS[kind](part)
+
+
+def _url(part: Any, default: str) -> str:
+    return part.uri if part.data is None else f"data:{part.mime_type or default};base64,{part.data}"
+
+
+def _image(part: wire.ImageContent) -> dict[str, Any]:
+    inner: dict[str, Any] = {"url": _url(part, "image/png")}
+    if part.resolution is not None:
+        inner["detail"] = "low" if part.resolution == "low" else "high"
+    return {"type": "image_url", "image_url": inner}
+
+
+def _audio(part: wire.AudioContent) -> dict[str, Any]:
+    if part.data is None:
+        return {"type": "audio_url", "audio_url": {"url": part.uri}}
+    kind = (part.mime_type or "audio/wav").removeprefix("audio/")
+    return {"type": "input_audio", "input_audio": {"data": part.data, "format": {"mpeg": "mp3"}.get(kind, kind)}}
+
+
+def _video(part: wire.VideoContent) -> dict[str, Any]:
+    return {"type": "video_url", "video_url": {"url": _url(part, "video/mp4")}}
+
+
+def _document(part: wire.DocumentContent) -> dict[str, Any]:
+    if part.data is None:
+        return {"type": "file", "file": {"file_url": part.uri}}
+    return {"type": "file", "file": {"filename": "document", "file_data": _url(part, "application/pdf")}}
+
+
+_PARTS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "image": _image,
+    "audio": _audio,
+    "video": _video,
+    "document": _document,
+}
