@@ -8,7 +8,7 @@ reasoning (see `_current`). What servers differ in is a `Dialect`; which server 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard, get_args
 
 import msgspec
 from msgspec.json import encode
@@ -155,13 +155,26 @@ def _parameters(function: wire.Function) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------ messages
 
 
+# A union's isinstance looks at each of its members, and a long conversation asks for each of its steps.
+_CALLS = frozenset(get_args(wire.CallStep))
+_RESULTS = frozenset(get_args(wire.ResultStep))
+
+
+def _is_call(step: wire.Step) -> TypeGuard[wire.CallStep]:
+    return type(step) in _CALLS
+
+
+def _is_result(step: wire.Step) -> TypeGuard[wire.ResultStep]:
+    return type(step) in _RESULTS
+
+
 class _Answer:
     """What the model said between two inputs: one assistant message and the results of its calls."""
 
     def __init__(self) -> None:
         self.text: list[str] = []
         self.thoughts: list[str] = []
-        self.calls: list[wire.FunctionCallStep | wire.ToolCallStep] = []
+        self.calls: list[wire.CallStep] = []
         self.images: list[wire.Content] = []
         self.closed = False  # a result has been seen: whatever the model says next is a new message
 
@@ -172,7 +185,7 @@ class _Answer:
 def _messages(steps: Sequence[wire.Step], dialect: Dialect, thought_text: ThoughtText) -> Iterator[Message]:
     sound = list(_flat(steps))
     results = _results(sound)
-    called = {step.id for step in sound if isinstance(step, wire.FunctionCallStep | wire.ToolCallStep)}
+    called = {step.id for step in sound if _is_call(step)}
     current = _current(sound)
     answer = _Answer()
     for place, step in enumerate(sound):
@@ -180,7 +193,7 @@ def _messages(steps: Sequence[wire.Step], dialect: Dialect, thought_text: Though
             yield from _spoken(answer, results, dialect)
             answer = _Answer()
             yield {"role": "user", "content": _user_content(step.content or "", dialect)}
-        elif isinstance(step, wire.FunctionResultStep | wire.ToolResultStep):
+        elif _is_result(step):
             answer.closed = True
             if step.call_id not in called:
                 yield from _spoken(answer, results, dialect)
@@ -212,10 +225,10 @@ def _flat(steps: Sequence[wire.Step]) -> Iterator[wire.Step]:
             yield wire.UserInputStep(content=own)
 
 
-def _results(steps: Iterable[wire.Step]) -> dict[str, wire.FunctionResultStep | wire.ToolResultStep]:
-    found: dict[str, wire.FunctionResultStep | wire.ToolResultStep] = {}
+def _results(steps: Iterable[wire.Step]) -> dict[str, wire.ResultStep]:
+    found: dict[str, wire.ResultStep] = {}
     for step in steps:
-        if isinstance(step, wire.FunctionResultStep | wire.ToolResultStep):
+        if _is_result(step):
             found.setdefault(step.call_id, step)
     return found
 
@@ -239,13 +252,11 @@ def _add(answer: _Answer, step: wire.Step, thought_text: ThoughtText | None) -> 
                 answer.text.append(part.text)
             else:
                 answer.images.append(part)
-    elif isinstance(step, wire.FunctionCallStep | wire.ToolCallStep):
+    elif _is_call(step):
         answer.calls.append(step)
 
 
-def _spoken(
-    answer: _Answer, results: Mapping[str, wire.FunctionResultStep | wire.ToolResultStep], dialect: Dialect
-) -> Iterator[Message]:
+def _spoken(answer: _Answer, results: Mapping[str, wire.ResultStep], dialect: Dialect) -> Iterator[Message]:
     """The assistant's message, and after it the result of each of its calls in the order of the calls."""
     if not answer:
         return
@@ -278,19 +289,19 @@ def _spoken(
         yield {"role": "user", "content": _user_content(media, dialect)}
 
 
-def _call_name(step: wire.FunctionCallStep | wire.ToolCallStep) -> str:
+def _call_name(step: wire.CallStep) -> str:
     name = getattr(step, "name", None)
     return name or step.__struct_config__.tag.removesuffix("_call")  # type: ignore[union-attr] # the tag is a str
 
 
-def _arguments(step: wire.FunctionCallStep | wire.ToolCallStep) -> str:
+def _arguments(step: wire.CallStep) -> str:
     return encode(getattr(step, "arguments", None) or {}).decode()
 
 
 _Media = wire.ImageContent | wire.AudioContent | wire.VideoContent | wire.DocumentContent
 
 
-def _result(step: wire.FunctionResultStep | wire.ToolResultStep | None) -> tuple[str, list[Any]]:
+def _result(step: wire.ResultStep | None) -> tuple[str, list[Any]]:
     """A result as text, and the media it holds beside."""
     if step is None:
         return _NO_RESULT, []
@@ -308,7 +319,7 @@ def _result(step: wire.FunctionResultStep | wire.ToolResultStep | None) -> tuple
     return (f"Error: {text}" if step.is_error else text), media
 
 
-def _orphan(step: wire.FunctionResultStep | wire.ToolResultStep) -> str:
+def _orphan(step: wire.ResultStep) -> str:
     """A result whose call the model never saw would be refused by templates as a tool's message."""
     text, _ = _result(step)
     name = getattr(step, "name", None)

@@ -364,7 +364,7 @@ class Engine:
         return resource.interaction(stored.record, state, stored.updated, whole=True, include_input=include_input)
 
     async def follow(self, project: str, id: str, after: int = 0) -> AsyncIterator[bytes]:
-        """The frames after number `after`: those there are, then the live ones until the end.
+        """The frames after number `after`: those there are, then the live ones until the end, then `log.DONE`.
 
         Raises NotFound, and OutOfRange where `after` is no place to resume from.
         """
@@ -374,7 +374,7 @@ class Engine:
                 raise wire.OutOfRange(f"Event {after} is after the last event of interaction '{id}'.")
             return live.channel.follow(after)
         stored = await self._stored(project, id)
-        return _replay(stored, after)
+        return _at_once(_replay(stored, after))
 
     def _find_foreground(self, project: str, id: str) -> Run | None:
         """A foreground run is in this process's memory until it ends; then, like all others, in the store."""
@@ -477,14 +477,19 @@ def _said(stored: Stored) -> list[wire.Step]:
     return [*stored.record.input, *(step for step in generated if step.error is None)]
 
 
-async def _replay(stored: Stored, after: int) -> AsyncIterator[bytes]:
+def _replay(stored: Stored, after: int) -> list[bytes]:
+    """The frames of an ended log after number `after`. Raises OutOfRange."""
     frames = log.split(stored.frames)
-    if after:
-        numbers = [log.number(frame) for frame in frames]
-        if after not in numbers:
-            raise wire.OutOfRange(
-                f"Interaction '{stored.record.id}' cannot be resumed after event {after}: "
-                + ("its events have been compacted; read it with GET." if stored.compacted else "it has no such event.")
-            )
-        frames = frames[numbers.index(after) + 1 :]
-    yield b"".join(frames)
+    if not after:
+        return frames
+    numbers = [log.number(frame) for frame in frames]
+    if after not in numbers:
+        raise wire.OutOfRange(
+            f"Interaction '{stored.record.id}' cannot be resumed after event {after}: "
+            + ("its events have been compacted; read it with GET." if stored.compacted else "it has no such event.")
+        )
+    return frames[numbers.index(after) + 1 :]
+
+
+async def _at_once(frames: list[bytes]) -> AsyncIterator[bytes]:
+    yield b"".join([*frames, log.DONE])

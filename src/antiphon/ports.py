@@ -259,11 +259,11 @@ class Channel(Protocol):
         ...
 
     def follow(self, after: int) -> AsyncIterator[bytes]:
-        """Frames after number `after`, many at a time, until the run ends."""
+        """Frames after number `after`, many at a time, until the run ends; then `log.DONE`, if it ended its log."""
         ...
 
-    def close(self) -> None:
-        """No more will come."""
+    def close(self, *, ended: bool = False) -> None:
+        """No more will come; `ended` where the log has its last event. Only the first call counts."""
         ...
 
 

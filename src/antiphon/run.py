@@ -103,7 +103,7 @@ class Run:
                 whole = Segment(1, self.state.seq, b"".join([*self._shown, segment.frames]))
                 await store.create(self.record, self.state.status, whole)
             self.channel.publish(segment)
-        self.channel.close()
+        self.channel.close(ended=True)
 
     def _take(self) -> Segment:
         waiting, self._waiting = self._waiting, []

@@ -33,6 +33,7 @@ _TAGS = "tool_calls|tool_call|tools|function_calls|function_call|functions|funct
 _FENCES = "json|tool_call|tool_code|function_call|xml|javascript|python"
 _OPENER = re.compile(rf"<(?:{_TAGS})>|<function=|(?:(?<=\n)|\A)```(?:{_FENCES})?[ \t]*\r?\n|\[TOOL_CALLS\]")
 _BARE = re.compile(r"[\s,;]*(?=[{\[]|functools\[)")
+_MARK = re.compile(r"[<`\[\n]")
 _CLOSER = re.compile(r"[}\])>`]")
 _GAP = re.compile(r"[\s,;]*")
 _BLANKS = " \t\r\n,;"  # also what stands between bare calls
@@ -58,6 +59,10 @@ class CallReader:
 
     def feed(self, piece: str) -> list[str | FoundCall]:
         """Take the next piece of the answer; return what is certain by now, in order."""
+        if not (self._kept or self._fresh or _MARK.search(piece)):
+            # Most pieces of most answers: words.
+            self._line_start = False
+            return [piece]
         self._kept += piece
         if self._inside and not _CLOSER.search(piece) and len(self._kept) > 512:
             return []

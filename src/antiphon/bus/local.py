@@ -18,6 +18,7 @@ class LocalChannel:
         self._segments: list[Segment] = [] if earlier is None else [earlier]
         self._changed = asyncio.Event()
         self._closed = False
+        self._ended = False
 
     def publish(self, segment: Segment) -> None:
         """Tell the followers."""
@@ -26,7 +27,7 @@ class LocalChannel:
         changed.set()
 
     async def follow(self, after: int) -> AsyncIterator[bytes]:
-        """Frames after number `after`, as many at a time as there are, until the run ends."""
+        """Frames after number `after`, as many at a time as there are, until the run ends; then `log.DONE`."""
         place = 0
         while True:
             changed, fresh = self._changed, self._segments[place:]
@@ -34,12 +35,15 @@ class LocalChannel:
                 place += len(fresh)
                 yield b"".join(_cut(segment, after) for segment in fresh if segment.last > after)
             elif self._closed:
+                if self._ended:
+                    yield log.DONE
                 return
             else:
                 await changed.wait()
 
-    def close(self) -> None:
+    def close(self, *, ended: bool = False) -> None:
         """No more will come; followers end when they have read what there is."""
+        self._ended = self._ended or (ended and not self._closed)
         self._closed = True
         self._changed.set()
         self._bus.forget(self._id)

@@ -33,6 +33,8 @@ logger = logging.getLogger("antiphon.llamacpp")
 _QUICK = 10.0  # a process that lived for less, in seconds, has crashed quickly
 _CRASHES = 3  # quick ones in a row, after which it is not started again
 _BACKOFF = 0.5  # seconds before the first start anew; doubled each time
+# Threads that wait for each other by spinning fall to a tenth of their speed as soon as anything else wants a core.
+_QUIET = {"OMP_WAIT_POLICY": "passive"}
 _SMALL = 3e9  # parameters; below, templates' own call forms are obeyed badly (see bench/tool_calling.py)
 
 
@@ -62,6 +64,7 @@ class LlamaCpp:
         if not Path(path).is_file():
             raise FileNotFoundError(f"There is no model file {path}.")
         self.modalities = frozenset({"text"} if projector is None else {"text", "image"})
+        self.context = context
         self._config = Config(
             path=str(path),
             api_key="",
@@ -188,6 +191,7 @@ class _Child:
             stderr=asyncio.subprocess.PIPE,
             # A Ctrl-C in the terminal is for this process, which then ends the child when its answers are done.
             start_new_session=True,
+            env=_QUIET | os.environ,
         )
         assert process.stdin is not None
         assert process.stdout is not None

@@ -8,11 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from antiphon import log
-
 PING_SECONDS = 15.0
 PING = b": ping\n\n"  # the SDKs skip comments (tried with 2.0.0, 2.34.0 and 3.4.0)
-_LAST = b"event: interaction.completed\n"
 HEADERS = {
     "content-type": "text/event-stream",
     "cache-control": "no-store",
@@ -21,7 +18,7 @@ HEADERS = {
 
 
 class EventStream(Response):
-    """Frames as they come, then `done`. Without the last event there is no `done` either: the client may come back.
+    """Frames as they come, `done` among them. A stream that ends without it has not ended: the client may come back.
 
     `gone` is awaited when the client leaves before the end.
     """
@@ -48,11 +45,9 @@ class EventStream(Response):
             await asyncio.gather(sending, leaving, pinging, return_exceptions=True)
 
     async def _send(self, send: Send) -> None:
-        ended = False
         async for frames in self._frames:
-            ended = ended or frames.startswith(_LAST) or b"\n\n" + _LAST in frames
             await send({"type": "http.response.body", "body": frames, "more_body": True})
-        await send({"type": "http.response.body", "body": log.DONE if ended else b"", "more_body": False})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def left(receive: Receive) -> None:

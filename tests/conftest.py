@@ -1,0 +1,76 @@
+"""What all tests share: a server as a process, and no network but this machine's own."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon.settings import is_loopback
+from serving import Server
+
+ServerFactory = Callable[..., Server]
+
+
+@contextmanager
+def servers(folder: Path) -> Iterator[ServerFactory]:
+    """`server(script, *arguments, data=None)` starts one; all that it started are stopped at the end.
+
+    `script` is the TOML text of a scripted model, which is the first model unless a `--model` is among the arguments;
+    each of its tables [tools.TYPE] becomes a tool of the server. Further names are variables of its environment.
+    """
+    with ExitStack() as stack:
+        count = 0
+
+        def server(script: str = "", *arguments: str, data: Path | None = None, **environment: str) -> Server:
+            nonlocal count
+            count += 1
+            file = folder / f"script{count}.toml"
+            file.write_text(script, encoding="utf-8")
+            model = [] if "--model" in arguments else ["--model", f"scripted:{file}"]
+            tools = [f"--tool={type}={file}" for type in tomllib.loads(script).get("tools", {})]
+            started = Server([*model, *tools, *arguments], data or folder / f"data{count}", environment)
+            stack.callback(started.stop)
+            return started
+
+        yield server
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerFactory]:
+    """A factory of servers that live as long as the test."""
+    with servers(tmp_path) as factory:
+        yield factory
+
+
+@pytest.fixture(scope="session")
+def session_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFactory]:
+    """The same for servers that many tests share."""
+    with servers(tmp_path_factory.mktemp("servers")) as factory:
+        yield factory
+
+
+# ---------------------------------------------------------------------------------------------------- no network
+
+_online = False
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Only what fetches the weights of a model may leave this machine."""
+    global _online
+    _online = item.get_closest_marker("model") is not None
+
+
+def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "socket.connect" or _online or not isinstance(arguments[1], tuple):
+        return
+    if not is_loopback(arguments[1][0]):
+        raise ConnectionRefusedError(f"A test tried to reach {arguments[1][0]}: tests stay on this machine.")
+
+
+sys.addaudithook(_stay_here)
