@@ -32,7 +32,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     `tools` tells who puts functions before the model: the server by its `template`, or this module as `text` in the
     system message. `force` is how a call is enforced: by the server's own `tool_choice`, or by a JSON `schema` for the
     whole answer. `efforts` gives the server's word for each thinking level; a level it lacks is not sent. `reasoning`
-    names the fields that give reasoning back. `extra` goes into every body.
+    names the fields that give reasoning back. `extra` goes into every body. `schemas` names the field that holds an answer
+    to a schema: the common `response_format`, or a `grammar` in llguidance's language, which enforces more keywords.
     """
 
     modalities: frozenset[str] = frozenset({"text"})
@@ -43,6 +44,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: tuple[str, ...] = ("reasoning_content",)
     max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     stream_options: bool = True
+    schemas: Literal["response_format", "grammar"] = "response_format"
     extra: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
@@ -75,20 +77,66 @@ def request(turn: Turn, dialect: Dialect, thought_text: ThoughtText, *, model: s
     elif turn.functions and dialect.tools == "template":
         # Left in the prompt, so that it keeps its beginning.
         body |= {"tools": [_tool(function) for function in turn.functions], "tool_choice": "none"}
-    if turn.schema is not None and "response_format" not in body:
-        body["response_format"] = schema_format(turn.schema)
-    elif turn.json_object and "response_format" not in body:
-        body["response_format"] = {"type": "json_object"}
+    if not functions or turn.tool_choice.mode != "any":
+        if turn.schema is not None:
+            _add_schema(body, turn.schema, dialect)
+        elif turn.json_object and dialect.schemas == "grammar":
+            _add_schema(body, {"type": "object"}, dialect)
+        elif turn.json_object:
+            body["response_format"] = {"type": "json_object"}
     body.update(dialect.extra)
     return body
 
 
-def schema_format(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The `response_format` that holds an answer to `schema`."""
-    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+_GUIDANCE = {
+    "x-guidance": {
+        # Free to put blanks anywhere, a small model may write nothing else.
+        "whitespace_flexible": False,
+        "item_separator": ", ",
+        "key_separator": ": ",
+        # The API lets keywords through that it does not know; so does this.
+        "coerce_one_of": True,
+        "lenient": True,
+    }
+}
 
 
-def calls_schema(functions: Iterable[wire.Function]) -> dict[str, Any]:
+def _add_schema(body: Body, schema: Mapping[str, Any], dialect: Dialect) -> None:
+    """Hold the whole answer to `schema`."""
+    plain = _lowered(schema)
+    # A pattern that llguidance cannot read would make llama.cpp drop the grammar without a word.
+    if dialect.schemas == "grammar" and "tools" not in body and b'"pattern' not in encode(plain):
+        body["grammar"] = f"%llguidance {{}}\nstart: %json {encode({**_closed(plain), **_GUIDANCE}).decode()}"
+    else:
+        inner = {"name": "answer", "schema": plain, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": inner}
+
+
+def _lowered(schema: Any) -> Any:
+    """The schema with its types as JSON Schema writes them; the vendor's own schemas have them in capitals."""
+    if isinstance(schema, list):
+        return [_lowered(one) for one in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {
+        key: value.lower() if key == "type" and isinstance(value, str) else _lowered(value)
+        for key, value in schema.items()
+    }
+
+
+def _closed(schema: Any) -> Any:
+    """The schema with no properties but its own where it leaves that open: small models invent others without end."""
+    if isinstance(schema, list):
+        return [_closed(one) for one in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    closed = {key: _closed(value) for key, value in schema.items()}
+    if isinstance(closed.get("properties"), Mapping) and "allOf" not in closed:
+        closed.setdefault("additionalProperties", False)
+    return closed
+
+
+def _calls_schema(functions: Iterable[wire.Function]) -> dict[str, Any]:
     """The schema of an answer that is nothing but calls of `functions`, one or more."""
     call = [
         {
@@ -135,7 +183,7 @@ def _add_tools(body: Body, turn: Turn, dialect: Dialect, functions: Sequence[wir
         if mode == "any" and dialect.force == "tool_choice":
             body["tool_choice"] = "required"
     if mode == "any" and (dialect.force == "schema" or dialect.tools == "text"):
-        body["response_format"] = schema_format(calls_schema(functions))
+        _add_schema(body, _calls_schema(functions), dialect)
 
 
 def _tool(function: wire.Function, *, strict: bool = False) -> dict[str, Any]:
@@ -149,7 +197,7 @@ def _tool(function: wire.Function, *, strict: bool = False) -> dict[str, Any]:
 
 
 def _parameters(function: wire.Function) -> dict[str, Any]:
-    return function.parameters or {"type": "object", "properties": {}}
+    return _lowered(function.parameters) or {"type": "object", "properties": {}}
 
 
 # ------------------------------------------------------------------------------------------------ messages

@@ -7,7 +7,7 @@ under a grammar where a call is missing or breaks its schema, so that no call le
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
 from typing import Any, Literal
 
@@ -250,7 +250,7 @@ async def answer(
     body = request(turn, dialect, thought_text, model=model)
     if not functions:
         async with aclosing(ask(body, ())) as deltas:
-            async for delta in deltas:
+            async for delta in deltas if turn.schema is None else _held(deltas):
                 yield delta
         return
     forced = turn.tool_choice.mode == "any"
@@ -258,6 +258,7 @@ async def answer(
     shaped = turn.schema is not None and not forced
     if shaped:
         body.pop("response_format", None)
+        body.pop("grammar", None)
     gathered = _Gathered(functions)
     async with aclosing(ask(body, functions)) as deltas:
         async for delta in deltas:
@@ -266,6 +267,20 @@ async def answer(
     async for delta in _mended(gathered, turn, dialect, lambda t, d: request(t, d, thought_text, model=model), ask):
         yield delta
     for delta in gathered.rest(text=not forced):
+        yield delta
+
+
+async def _held(deltas: AsyncGenerator[Delta, None]) -> AsyncGenerator[Delta, None]:
+    """Pass on an answer that was to be JSON. Raises Internal where the server took the schema and did not hold to it."""
+    text: list[str] = []
+    async for delta in deltas:
+        if isinstance(delta, Text):
+            text.append(delta.text)
+        elif isinstance(delta, Finish) and delta.reason == "stop":
+            try:
+                msgspec.json.decode("".join(text))
+            except msgspec.DecodeError as error:
+                raise wire.Internal("The model's answer is no JSON, though a schema was given.") from error
         yield delta
 
 

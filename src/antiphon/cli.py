@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -152,8 +153,12 @@ async def _listen(chosen: Settings) -> None:
             access_log=False,
             log_level="warning",
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=3,
         )
+        # What is there now stays: the collector need not look at it again, nor so often at what comes and goes.
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         host, port = listener.getsockname()[:2]
         names = ", ".join(model.name for model in chosen.models)
         print(f"{READY}http://{f'[{host}]' if ':' in host else host}:{port} (models: {names})", flush=True)

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import msgspec
 
-from antiphon import intake, log, resource, signature, transfer, wire
+from antiphon import ids, intake, log, resource, signature, transfer, wire
 from antiphon.ports import (
     Bus,
     Fenced,
@@ -32,7 +31,7 @@ from antiphon.ports import (
     Tool,
     Turn,
 )
-from antiphon.run import Run, Writer, payload, result_of
+from antiphon.run import Run, Silence, Writer, payload, result_of
 
 logger = logging.getLogger("antiphon.engine")
 
@@ -133,7 +132,7 @@ class Engine:
         intake.check_signatures(found, self._key)
         intake.check_modalities(found, self._models[resolved.target].modalities, resolved.served_as)
         now = self._clock()
-        id = f"v1_{int(now * 1000):012x}{secrets.token_hex(10)}"
+        id = ids.interaction_id(now)
         record = Record(
             id=id,
             project=project,
@@ -244,11 +243,10 @@ class Engine:
         tools = {function.name or "": tool for function, tool in self._offered(run.record)}
         writer = Writer(run, self.store, tools, self._key, summaries=summaries)
         finish: Finish | None = None
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self.limits.silence) as silence:
+            async with Silence(self.limits.silence) as silence:
                 async for delta in self._models[turn.model].stream(turn):
-                    silence.reschedule(loop.time() + self.limits.silence)
+                    silence.broken()
                     if isinstance(delta, Finish):
                         finish = delta
                     else:
@@ -306,12 +304,12 @@ class Engine:
 
     async def recover(self) -> int:
         """Go on with every run that a stop of the server cut short. How many there were."""
-        ids = await self.store.unfinished()
-        for id in ids:
+        unfinished = await self.store.unfinished()
+        for id in unfinished:
             stored = await self.store.claim(id)
             if stored is not None:
                 await self._resume(stored)
-        return len(ids)
+        return len(unfinished)
 
     async def _resume(self, stored: Stored) -> None:
         record = stored.record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import Any
 
 from antiphon import log, wire
@@ -11,6 +12,11 @@ from antiphon.ports import Record, Tokens
 
 def timestamp(seconds: float) -> str:
     """RFC 3339 in UTC, whole seconds, as the service writes it."""
+    return _timestamp(int(seconds))
+
+
+@lru_cache(maxsize=64)
+def _timestamp(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 

@@ -9,13 +9,12 @@ steps. What to do next is not decided here (`engine.py`).
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 
-from antiphon import log, signature, wire
+from antiphon import ids, log, signature, wire
 from antiphon.ports import Call, Channel, Record, Segment, Store, Text, Thought, Tokens, Tool, Turn
 
 FLUSH_SECONDS = 0.03
@@ -112,6 +111,39 @@ class Run:
         return Segment(first, self._written, b"".join(waiting))
 
 
+class Silence:
+    """Raises TimeoutError in its block after `seconds` in which nobody called `broken`.
+
+    asyncio's own timeout can be put off as well, at the price of a new timer each time: too much for every token.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._timeout = asyncio.timeout(None)
+        self._timer = self._loop.call_later(seconds, self._look)
+
+    def broken(self) -> None:
+        """Something was heard."""
+        self._last = self._loop.time()
+
+    def _look(self) -> None:
+        left = self._last + self._seconds - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        else:
+            self._timeout.reschedule(self._loop.time())
+
+    async def __aenter__(self) -> Silence:
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(self, *exception: Any) -> None:
+        self._timer.cancel()
+        await self._timeout.__aexit__(*exception)
+
+
 class Writer:
     """Turns what a model says into steps: the one place where a back-end's deltas become events."""
 
@@ -144,7 +176,7 @@ class Writer:
     async def _take_call(self, delta: Call) -> None:
         if self._open not in ("call", "tool") or delta.index != self._call:
             self._call, self._name = delta.index, delta.name
-            id = secrets.token_hex(4)  # the service's are eight lower-case letters and digits, too
+            id = ids.call_id()
             if delta.name in self._tools:
                 tool = self._tools[delta.name]
                 await self._start("tool", bare(tool.call(id, delta.name, {})))

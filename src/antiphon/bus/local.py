@@ -16,21 +16,26 @@ class LocalChannel:
         self._bus = bus
         self._id = id
         self._segments: list[Segment] = [] if earlier is None else [earlier]
-        self._changed = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
         self._closed = False
         self._ended = False
 
     def publish(self, segment: Segment) -> None:
         """Tell the followers."""
         self._segments.append(segment)
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
 
     async def follow(self, after: int) -> AsyncIterator[bytes]:
         """Frames after number `after`, as many at a time as there are, until the run ends; then `log.DONE`."""
         place = 0
         while True:
-            changed, fresh = self._changed, self._segments[place:]
+            fresh = self._segments[place:]
             if fresh:
                 place += len(fresh)
                 yield b"".join(_cut(segment, after) for segment in fresh if segment.last > after)
@@ -39,13 +44,15 @@ class LocalChannel:
                     yield log.DONE
                 return
             else:
-                await changed.wait()
+                future = asyncio.get_running_loop().create_future()
+                self._waiting.append(future)
+                await future
 
     def close(self, *, ended: bool = False) -> None:
         """No more will come; followers end when they have read what there is."""
         self._ended = self._ended or (ended and not self._closed)
         self._closed = True
-        self._changed.set()
+        self._wake()
         self._bus.forget(self._id)
 
 

@@ -264,7 +264,13 @@ def _dialect(props: Any, models: Any, tools: Literal["auto", "template", "text"]
     senses = props.get("modalities") or {}
     read = {kind for sense, kind in (("vision", "image"), ("audio", "audio"), ("video", "video")) if senses.get(sense)}
     # Its `required` leaves some templates free to write text; a schema for the whole answer does not.
-    return Dialect(modalities=frozenset({"text", *read}), tools=tools, force="schema")
+    return Dialect(
+        modalities=frozenset({"text", *read}),
+        tools=tools,
+        force="schema",
+        # A grammar holds from the first token on, and would not let a model think first.
+        schemas="response_format" if thinks else "grammar",
+    )
 
 
 def _cores() -> int:

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon import wire
-from antiphon.server.errors import answer
+from antiphon.server.errors import answer, translate
 
 # /v1/…, /v1beta/…, none, Vertex's form; slashes doubled and prefixes repeated by base URLs that already had one.
 _PREFIX = re.compile(r"^(?:/+v\d[a-z0-9]*(?=/))*(?:/+projects/[^/]+/locations/[^/]+(?=/))?/+")
@@ -57,9 +58,10 @@ class Edge:
                 return await _preflight()(scope, receive, send)
         try:
             scope["project"] = DEFAULT_PROJECT if scope["path"] in _OPEN else self._project(scope, headers)
-        except wire.ApiError as error:
-            return await answer(error)(scope, receive, send)
-        return await self._app(scope, receive, send)
+            scope["app"] = self  # asks the router for exceptions where a path or a method does not exist
+            await self._app(scope, receive, send)
+        except (wire.ApiError, HTTPException) as error:
+            await translate(error, scope["method"], scope["path"])(scope, receive, send)
 
     def _may_read(self, origin: str) -> bool:
         if self._keys or origin in self._origins or "*" in self._origins:

@@ -7,17 +7,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon import log, resource, wire
 from antiphon.catalog import Catalog
 from antiphon.engine import Engine
 from antiphon.run import Run
 from antiphon.server import decoding, openapi
-from antiphon.server.errors import HANDLERS, JSON
+from antiphon.server.errors import JSON, translate
 from antiphon.server.sse import EventStream, left
 
 _encode = msgspec.json.Encoder().encode
@@ -25,26 +25,43 @@ _COMMON = frozenset({"key", "alt", "$alt", "prettyPrint", "fields", "$fields"})
 _WATCH_SECONDS = 1.0  # how long an answer may take before it is worth watching whether anybody still waits for it
 
 
-def application(engine: Engine, catalog: Catalog, *, largest_body: int = 100 * 2**20) -> Starlette:
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def application(engine: Engine, catalog: Catalog, *, largest_body: int = 100 * 2**20) -> ASGIApp:
     """The ASGI application of the API, any version's prefix already taken off (`edge.py`)."""
     routes = Routes(engine, catalog, largest_body)
-    return Starlette(
-        routes=[
-            Route("/interactions", routes.create, methods=["POST"]),
-            Route("/interactions", routes.page, methods=["GET"]),
-            Route("/interactions:import", routes.bring_in, methods=["POST"]),
-            Route("/interactions/{id}:cancel", routes.cancel, methods=["POST"]),
-            Route("/interactions/{id}/cancel", routes.cancel, methods=["POST"]),
-            Route("/interactions/{id}/export", routes.export, methods=["GET"]),
-            Route("/interactions/{id}", routes.get, methods=["GET"]),
-            Route("/interactions/{id}", routes.delete, methods=["DELETE"]),
-            Route("/models", routes.models, methods=["GET"]),
-            Route("/models/{name:path}", routes.model, methods=["GET"]),
-            Route("/openapi.json", routes.openapi, methods=["GET"]),
-            Route("/healthz", routes.healthz, methods=["GET"]),
-        ],
-        exception_handlers=HANDLERS,
-    )
+    table: list[tuple[str, str, Handler]] = [
+        ("POST", "/interactions", routes.create),
+        ("GET", "/interactions", routes.page),
+        ("POST", "/interactions:import", routes.bring_in),
+        ("POST", "/interactions/{id}:cancel", routes.cancel),
+        ("POST", "/interactions/{id}/cancel", routes.cancel),
+        ("GET", "/interactions/{id}/export", routes.export),
+        ("GET", "/interactions/{id}", routes.get),
+        ("DELETE", "/interactions/{id}", routes.delete),
+        ("GET", "/models", routes.models),
+        ("GET", "/models/{name:path}", routes.model),
+        ("GET", "/openapi.json", routes.openapi),
+        ("GET", "/healthz", routes.healthz),
+    ]
+    return Router([Route(path, Endpoint(handler), methods=[method]) for method, path, handler in table])
+
+
+class Endpoint:
+    """A handler as an ASGI application: its answer, or its error as one."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope, receive)
+        try:
+            response = await self._handler(request)
+        except Exception as error:  # noqa: BLE001 - the edge of a request: whatever goes wrong has an answer
+            response = translate(error, request.method, request.url.path)
+        await response(scope, receive, send)
 
 
 class Routes:
@@ -84,12 +101,14 @@ class Routes:
             await self._engine.abandon(run)
 
     async def _body(self, request: Request) -> bytes:
-        if int(request.headers.get("content-length", 0)) <= self._largest_body:
-            parts, size = [], 0
+        size = request.headers.get("content-length")
+        if size is not None and int(size) <= self._largest_body:
+            return await request.body()
+        parts: list[bytes] = []
+        if size is None:
             async for part in request.stream():
-                size += len(part)
                 parts.append(part)
-                if size > self._largest_body:
+                if sum(map(len, parts)) > self._largest_body:
                     break
             else:
                 return b"".join(parts)

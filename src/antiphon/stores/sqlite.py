@@ -37,7 +37,8 @@ class SqliteStore:
         self._queries = sql.queries("sqlite")
         self._clock = clock
         self._path = path
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._gathered: list[_Job] = []  # what one turn of the loop wants written
         writer = self._connect()
         _migrate(writer)
         self._reader = self._connect()
@@ -54,26 +55,28 @@ class SqliteStore:
     # ------------------------------------------------------------------ the writing thread
 
     def _write_all(self, connection: sqlite3.Connection) -> None:
-        while (job := self._jobs.get()) is not None:
-            batch, stop = [job], False
-            while len(batch) < _BATCH and not stop:
-                try:
-                    following = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
+        stop = False
+        while not stop and (batch := self._jobs.get()) is not None:
+            while len(batch) < _BATCH and not self._jobs.empty():
+                following = self._jobs.get()
                 if following is None:
                     stop = True
-                else:
-                    batch.append(following)
+                    break
+                batch += following
             _deliver(_commit(connection, batch))
-            if stop:
-                break
         connection.close()
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put((work, future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._gathered.append((work, future))
+        if len(self._gathered) == 1:
+            loop.call_soon(self._hand_over)  # waking the thread costs more than most writes: once for all of them
         return await future
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        self._jobs.put(gathered)
 
     def _read(self, query: str, **values: Any) -> list[Any]:
         return self._reader.execute(self._queries[query], values).fetchall()
