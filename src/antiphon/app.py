@@ -21,7 +21,7 @@ from typing import IO, Any
 import msgspec
 from starlette.types import ASGIApp
 
-from antiphon import weights
+from antiphon import weights, wire
 from antiphon.bus.local import LocalBus
 from antiphon.catalog import Catalog, Served
 from antiphon.engine import Engine, Limits
@@ -143,6 +143,8 @@ async def running(settings: Settings, progress: weights.Progress = weights.silen
             limits=Limits(silence=settings.silence, retention=settings.retention),
         )
         thoughts.read = engine.thought_text
+        starting = asyncio.create_task(_warm(models))
+        stack.push_async_callback(_stop, starting)
         stack.push_async_callback(engine.aclose)
         recovered = await engine.recover()
         if recovered:
@@ -151,6 +153,16 @@ async def running(settings: Settings, progress: weights.Progress = weights.silen
         stack.push_async_callback(_stop, sweeping)
         keys = {digest(key): project for key, project in settings.keys.items()}
         yield Edge(application(engine, catalog, largest_body=settings.largest_body), keys, settings.origins)
+
+
+async def _warm(models: dict[str, Model]) -> None:
+    """Start what takes a while to be ready, before it is first asked; a failure is told again to whoever asks."""
+    for name, model in models.items():
+        if start := getattr(model, "start", None):
+            try:
+                await start()
+            except wire.ApiError as error:
+                logger.error("the model %s did not start: %s", name, error.message)
 
 
 async def _sweep(engine: Engine, settings: Settings) -> None:
