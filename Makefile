@@ -19,3 +19,28 @@ $(VENV)/.ready: pyproject.toml
 
 clean:           ## remove what the targets made, except downloaded weights
 	rm -rf $(VENV) .sdk build dist .pytest_cache .mypy_cache .ruff_cache
+
+demo: setup      ## serve the starter model and ask it through the official client
+	@$(BIN)/antiphon demo
+
+serve: setup     ## serve the starter model on loopback
+	@$(BIN)/antiphon serve
+
+test: setup      ## everything; the official clients and the real models included
+	$(BIN)/python -m pytest
+
+test-unit: setup ## what needs no process, no client and no model
+	$(BIN)/python -m pytest tests/unit tests/contract
+
+check: setup     ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup    ## put the code in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup     ## every figure of docs/performance.md, in about ten minutes
+	$(BIN)/python -m bench.run
+	$(BIN)/python -m bench.embedded

@@ -54,9 +54,21 @@ def check(request: wire.CreateInteraction) -> None:
             f"The value {request.response_mime_type!r} is not supported for 'response_mime_type'. "
             "Supported values: 'application/json', 'text/plain'."
         )
+    _check_labels(request.labels or {})
     for name in ("speech_config", "image_config", "video_config", "transcription_config"):
         if request.generation_config is not None:
             _refuse(request.generation_config, name, "is not supported on this server.", "generation_config.")
+
+
+def _check_labels(labels: dict[str, str]) -> None:
+    """Lower-case letters, digits, `_` and `-`; keys begin with a letter (the SDK's description of the field)."""
+    for key, value in labels.items():
+        for text in (key, value):
+            if text != text.lower() or not all(char.isalnum() or char in "_-" for char in text):
+                allowed = "lower-case letters, digits, '_' and '-'"
+                raise wire.InvalidRequest(f"Labels may hold only {allowed} at 'labels': {text!r}.")
+        if not key[:1].isalpha():
+            raise wire.InvalidRequest(f"A label's key begins with a letter at 'labels': {key!r}.")
 
 
 _NOT_SERVED = {

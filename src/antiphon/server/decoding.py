@@ -32,16 +32,19 @@ def create_interaction(body: bytes) -> wire.CreateInteraction:
             if turned is not None:
                 return create_interaction(turned)
         raise wire.InvalidRequest(explain(str(error))) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(str(error)) from None
 
 
 def _from_role_turns(body: bytes) -> bytes | None:
     """Turns as google-genai 2.0.0 sends them, `{"role": "user", "content": …}`, become the steps that took their place."""
-    request = msgspec.json.decode(body)
+    try:
+        request = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None  # the first fault found was not the only one
     given = request.get("input") if isinstance(request, dict) else None
     turns: list[Any] = given if isinstance(given, list) else [given]
-    if not all(isinstance(turn, dict) and set(turn) == {"role", "content"} for turn in turns):
+    if not turns or not all(isinstance(turn, dict) and set(turn) == {"role", "content"} for turn in turns):
         return None
     request["input"] = [_step(turn) for turn in turns]
     return msgspec.json.encode(request)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon import wire
-from antiphon.server.errors import answer, translate
+from antiphon.server.errors import translate
 
 # /v1/…, /v1beta/…, none, Vertex's form; slashes doubled and prefixes repeated by base URLs that already had one.
 _PREFIX = re.compile(r"^(?:/+v\d[a-z0-9]*(?=/))*(?:/+projects/[^/]+/locations/[^/]+(?=/))?/+")
@@ -34,7 +34,8 @@ class Edge:
     """The outermost layer. `keys` maps digests to projects; without any, everybody is the default project.
 
     With keys any Origin may read, as with the service. Without them the browser is the only guard there is: only pages
-    of this machine, and those of `origins`, may, so that no web site can read what is kept here.
+    of this machine, and those of `origins`, may, and only under a name of this machine, so that no web site can read
+    what is kept here.
     """
 
     def __init__(self, app: ASGIApp, keys: Mapping[str, str], origins: Sequence[str]) -> None:
@@ -49,24 +50,27 @@ class Edge:
         scope["path"] = _PREFIX.sub("/", scope["path"], count=1)
         headers = Headers(scope=scope)
         origin = headers.get("origin")
-        if origin is not None:
-            if not self._may_read(origin):
-                refused = wire.PermissionDenied(f"Pages of {origin} may not use this server; see --allow-origin.")
-                return await answer(refused)(scope, receive, send)
-            send = _reflecting(send, origin)
-            if scope["method"] == "OPTIONS":
-                return await _preflight()(scope, receive, send)
         try:
+            self._check_site(origin, headers.get("host", ""))
+            if origin is not None:
+                send = _reflecting(send, origin)
+                if scope["method"] == "OPTIONS":
+                    return await _preflight()(scope, receive, send)
             scope["project"] = DEFAULT_PROJECT if scope["path"] in _OPEN else self._project(scope, headers)
             scope["app"] = self  # asks the router for exceptions where a path or a method does not exist
             await self._app(scope, receive, send)
         except (wire.ApiError, HTTPException) as error:
             await translate(error, scope["method"], scope["path"])(scope, receive, send)
 
-    def _may_read(self, origin: str) -> bool:
-        if self._keys or origin in self._origins or "*" in self._origins:
-            return True
-        return urlsplit(origin).hostname in _LOOPBACK
+    def _check_site(self, origin: str | None, host: str) -> None:
+        """Without keys: refuse pages from elsewhere, and names from elsewhere that were made to mean this machine."""
+        if self._keys or "*" in self._origins:
+            return
+        if origin is not None and origin not in self._origins and _name(origin) not in _LOOPBACK:
+            raise wire.PermissionDenied(f"Pages of {origin} may not use this server without keys; see --allow-origin.")
+        name = _name(f"//{host}")
+        if name not in _LOOPBACK and name not in map(_name, self._origins):
+            raise wire.PermissionDenied(f"This server is not known as '{host}' without keys; see --allow-origin.")
 
     def _project(self, scope: Scope, headers: Headers) -> str:
         if not self._keys:
@@ -83,6 +87,13 @@ class Edge:
         if project is None:
             raise wire.Unauthenticated("This API key is not known here.")
         return project
+
+
+def _name(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def _reflecting(send: Send, origin: str) -> Send:

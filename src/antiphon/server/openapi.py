@@ -29,6 +29,10 @@ class ModelResource(wire.Wire, kw_only=True):
     inputTokenLimit: int | None = None  # noqa: N815
     outputTokenLimit: int | None = None  # noqa: N815
     supportedGenerationMethods: list[str] | None = None  # noqa: N815
+    temperature: float | None = None
+    topP: float | None = None  # noqa: N815
+    topK: int | None = None  # noqa: N815
+    maxTemperature: float | None = None  # noqa: N815
 
 
 class ModelList(wire.Wire, kw_only=True):
