@@ -85,7 +85,7 @@ def interaction(
         status=state.status,
         usage=seen.usage if seen is not None else None,
         created=timestamp(record.created),
-        updated=timestamp(updated),
+        updated=(seen.updated if seen is not None else None) or timestamp(updated),
         service_tier="standard",
         steps=[*record.input, *state.timeline()] if whole else state.timeline(),
         object="interaction",

@@ -307,6 +307,8 @@ def _calls(text: str, names: frozenset[str], *, strict: bool) -> list[FoundCall]
 
     `strict`: a JSON object without arguments is no call, since it may be data that happens to have a name.
     """
+    # The same judge as for the beginning of a value, so that it makes no difference how much of it came at once.
+    _check_head(text, names, final=False)
     if re.match(r"\[?\s*[A-Za-z_]", text) and not re.match(r"\[\s*(?:true|false|null)\b", text):
         return _python_calls(text, names)
     value = _loaded(text)

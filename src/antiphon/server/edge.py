@@ -69,7 +69,7 @@ class Edge:
         if origin is not None and origin not in self._origins and _name(origin) not in _LOOPBACK:
             raise wire.PermissionDenied(f"Pages of {origin} may not use this server without keys; see --allow-origin.")
         name = _name(f"//{host}")
-        if name not in _LOOPBACK and name not in map(_name, self._origins):
+        if host and name not in _LOOPBACK and name not in map(_name, self._origins):
             raise wire.PermissionDenied(f"This server is not known as '{host}' without keys; see --allow-origin.")
 
     def _project(self, scope: Scope, headers: Headers) -> str:

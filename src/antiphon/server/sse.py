@@ -39,6 +39,8 @@ class EventStream(Response):
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not sending.done() and self._gone is not None:
                 await self._gone()
+            elif sending.done():
+                sending.result()  # a fault while sending is a fault of ours: it is logged, and the connection ends
         finally:
             for task in (sending, leaving, pinging):
                 task.cancel()
