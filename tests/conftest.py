@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 
 from antiphon.settings import is_loopback
-from serving import Server
-
-ServerFactory = Callable[..., Server]
+from serving import Server, ServerFactory
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,3 +171,6 @@ class Server:
         kind = {} if body is None else {"content-type": "application/json"}
         connection.request(method, path, data, kind | (headers or {}))
         return connection
+
+
+ServerFactory = Callable[..., Server]  # see the fixture `server` in conftest.py

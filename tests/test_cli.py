@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.settings import Settings, SettingsError, from_file, keys_of, parse_model
-from conftest import ServerFactory
+from serving import ServerFactory
 
 PHIL = '[[turns]]\nrecall = "name is (\\\\w+)"\ntext = "Your name is {0}."\n'
 

@@ -3,7 +3,7 @@
 from contextlib import closing
 from itertools import islice
 
-from conftest import ServerFactory
+from serving import ServerFactory
 
 SLOW = '[[turns]]\nwhen = "slow"\ntext = "one two three four five six"\n'
 

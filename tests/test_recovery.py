@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from antiphon import log, wire
-from conftest import ServerFactory
-from serving import Server
+from serving import Server, ServerFactory
 
 # A run with a thought, words, a server tool and an answer, slow enough to be killed between any two events.
 SCRIPT = """

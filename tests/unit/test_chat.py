@@ -52,7 +52,8 @@ def body(*steps: wire.Step, dialect: Dialect = GENERIC, **options: Any) -> dict[
 
 
 def messages(*steps: wire.Step, dialect: Dialect = GENERIC, **options: Any) -> list[dict[str, Any]]:
-    return body(*steps, dialect=dialect, **options)["messages"]
+    written: list[dict[str, Any]] = body(*steps, dialect=dialect, **options)["messages"]
+    return written
 
 
 # ------------------------------------------------------------------------------------------------- writing
@@ -139,8 +140,14 @@ def test_steps_that_were_cut_short_are_left_out() -> None:
 
 
 def test_reasoning_is_given_back_between_the_calls_of_the_turn_under_way_only() -> None:
-    old = [user("a"), wire.ThoughtStep(signature="old plan"), call("1"), result("1", "x"), said("Done.")]
-    new = [user("b"), wire.ThoughtStep(signature="new plan"), call("2"), result("2", "y")]
+    old: list[wire.Step] = [
+        user("a"),
+        wire.ThoughtStep(signature="old plan"),
+        call("1"),
+        result("1", "x"),
+        said("Done."),
+    ]
+    new: list[wire.Step] = [user("b"), wire.ThoughtStep(signature="new plan"), call("2"), result("2", "y")]
     written = messages(*old, *new)
     assert [m["reasoning_content"] for m in written if "reasoning_content" in m] == ["new plan"]
     assert written[5]["reasoning_content"] == "new plan"
@@ -220,6 +227,33 @@ def test_functions_without_a_template_stand_in_the_system_message() -> None:
     assert '{"name": "get_weather", "arguments": {"city":"Paris"}}' in assistant["content"]
     assert "sunny" in results["content"]
     assert {"tools", "tool_choice"}.isdisjoint(written)
+
+
+def test_a_schema_is_a_response_format_or_a_grammar() -> None:
+    schema = {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}}
+    assert body(user("?"), schema=schema)["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "answer",
+            "schema": {"type": "object", "properties": {"a": {"type": "string"}}},
+            "strict": True,
+        },
+    }
+    grammar = body(user("?"), schema=schema, dialect=Dialect(schemas="grammar"))["grammar"]
+    held = json.loads(grammar.partition("%json ")[2])
+    assert held["additionalProperties"] is False
+    assert held["properties"] == {"a": {"type": "string"}}
+
+
+def test_a_pattern_that_a_grammar_might_not_know_is_left_to_the_server() -> None:
+    written = body(user("?"), schema={"type": "string", "pattern": "^(?!a)"}, dialect=Dialect(schemas="grammar"))
+    assert "grammar" not in written
+    assert "response_format" in written
+
+
+def test_functions_that_must_be_called_go_before_a_schema() -> None:
+    written = body(user("?"), schema={"type": "object"}, functions=(TIMER,), tool_choice=ToolChoice("any"))
+    assert "response_format" not in written
 
 
 _steps = st.lists(
@@ -411,7 +445,7 @@ def test_a_call_that_breaks_its_schema_is_asked_for_again_under_a_grammar() -> N
 
 
 def test_a_call_that_breaks_its_schema_twice_is_an_error() -> None:
-    wrong = [Call(0, "get_weather", '{"town":"Rome"}'), Finish()]
+    wrong: list[Delta] = [Call(0, "get_weather", '{"town":"Rome"}'), Finish()]
     with pytest.raises(wire.MalformedFunctionCall, match="'city' is missing"):
         ask(Upstream(wrong, wrong), functions=(WEATHER,))
 
@@ -437,3 +471,9 @@ def test_with_functions_and_a_schema_text_that_does_not_fit_is_asked_for_again()
     schema = {"type": "object", "required": ["a"]}
     assert ask(upstream, functions=(TIMER,), schema=schema) == [Text('{"a": 1}'), Finish()]
     assert upstream.asked[1]["response_format"]["json_schema"]["schema"] == schema
+
+
+def test_a_server_that_ignores_the_schema_is_found_out() -> None:
+    with pytest.raises(wire.Internal, match="no JSON"):
+        ask(Upstream([Text("Sure!"), Finish()]), schema={"type": "object"})
+    assert ask(Upstream([Text('{"a'), Finish("length")]), schema={"type": "object"})[-1] == Finish("length")
