@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from antiphon import wire
 from antiphon.chat import Body
@@ -43,7 +44,7 @@ class ChatServer:
     ) -> None:
         base = url.rstrip("/")
         self._root = base.removesuffix("/v1")
-        self._completions = f"{base}/chat/completions" if urlsplit(base).path else f"{base}/v1/chat/completions"
+        self._completions = URL(f"{base}/chat/completions" if urlsplit(base).path else f"{base}/v1/chat/completions")
         self._host = urlsplit(base).netloc or base
         self._headers = {"content-type": "application/json", **(headers or {})}
         if api_key:

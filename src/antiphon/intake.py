@@ -14,9 +14,17 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon import schemas, signature, wire
+from antiphon.faults import explain
 from antiphon.ports import Record, Resolution, Tool, ToolChoice, Turn
 
 _FORMAT_TYPES = {"text", "image", "audio", "video"}
+_CAMEL = {
+    "mimeType": "mime_type",
+    "bitRate": "bit_rate",
+    "sampleRate": "sample_rate",
+    "aspectRatio": "aspect_ratio",
+    "imageSize": "image_size",
+}
 _CONTENT = (wire.TextContent, wire.ImageContent, wire.AudioContent, wire.DocumentContent, wire.VideoContent)
 _MODALITY: dict[type[Any], str] = {
     wire.ImageContent: "image",
@@ -194,17 +202,23 @@ def answer_format(request: wire.CreateInteraction) -> Format:
     wanted = Format(json=request.response_mime_type == "application/json")
     for place, item in enumerate(many):
         path = f"response_format[{place}]" if isinstance(given, list) else "response_format"
-        wanted = _format(item, path) if item.get("type") in _FORMAT_TYPES else Format(json=True, schema=item)
+        kind = item.get("type")
+        is_format = isinstance(kind, str) and kind in _FORMAT_TYPES
+        wanted = _format(item, path) if is_format else Format(json=True, schema=item)
+        if wanted.schema is not None and (fault := schemas.malformed(wanted.schema)):
+            raise wire.InvalidRequest(f"The schema at '{path}' cannot be read: {fault}.")
         if wanted.schema is not None and len(many) > 1:
             raise wire.InvalidRequest(f"A schema at '{path}' cannot be combined with other formats.")
     return wanted
 
 
 def _format(item: dict[str, Any], path: str) -> Format:
+    # google-genai 2.0.0 sends these, and only these, in camel case (captured).
+    snake = {_CAMEL.get(name, name): value for name, value in item.items()}
     try:
-        found = msgspec.convert(item, wire.ResponseFormat)
+        found = msgspec.convert(snake, wire.ResponseFormat)
     except msgspec.ValidationError as error:
-        raise wire.InvalidRequest(f"{str(error).replace('`$', f'`{path}')}") from None
+        raise wire.InvalidRequest(explain(str(error), path)) from None
     if not isinstance(found, wire.TextFormat):
         raise wire.InvalidRequest(f"The value {item['type']!r} is not supported for 'type' at '{path}' on this server.")
     json = found.mime_type == "application/json" or found.schema is not None
@@ -235,21 +249,32 @@ def tool_choice(
     return mode, names
 
 
-def check_functions(tools: list[wire.Tool] | None) -> None:
-    """Refuse functions without a name, declared twice, or with parameters that are no object's schema."""
+def check_tools(tools: list[wire.Tool] | None) -> None:
+    """Refuse what is declared twice, functions without a name, and parameters that are no object's schema."""
     seen: set[str] = set()
     for place, tool in enumerate(tools or ()):
-        if not isinstance(tool, wire.Function):
-            continue
-        if tool.name is None:
-            raise wire.InvalidRequest(f"Missing required parameter 'name' at 'tools[{place}]'.")
-        if tool.name in seen:
-            raise wire.InvalidRequest(f"The function '{tool.name}' at 'tools[{place}]' is declared twice.")
-        if tool.parameters and tool.parameters.get("type", "object") not in ("object", "OBJECT"):
-            raise wire.InvalidRequest(f"'tools[{place}].parameters' must be the schema of an object.")
-        if tool.defer_loading:
-            raise wire.InvalidRequest(f"'defer_loading' at 'tools[{place}]' is not supported on this server.")
-        seen.add(tool.name)
+        path = f"tools[{place}]"
+        kind = str(tool.__struct_config__.tag)
+        if isinstance(tool, wire.Function):
+            if tool.name is None:
+                raise wire.InvalidRequest(f"Missing required parameter 'name' at '{path}'.")
+            _check_parameters(tool.parameters, path)
+            if tool.defer_loading:
+                raise wire.InvalidRequest(f"'defer_loading' at '{path}' is not supported on this server.")
+        # Servers of tools may be several; everything else goes by its name, the model's name for it included.
+        name = tool.name if isinstance(tool, wire.Function | wire.McpServer) else kind
+        if name in seen:
+            raise wire.InvalidRequest(f"'{name}' at '{path}' is declared twice.")
+        seen.add(name or "")
+
+
+def _check_parameters(parameters: dict[str, Any] | None, path: str) -> None:
+    if not parameters:
+        return
+    if fault := schemas.malformed(parameters):
+        raise wire.InvalidRequest(f"The schema at '{path}.parameters' cannot be read: {fault}.")
+    if parameters.get("type", "object") not in ("object", "OBJECT"):
+        raise wire.InvalidRequest(f"'{path}.parameters' must be the schema of an object.")
 
 
 def check_results(found: Sequence[wire.Step], conversation: Sequence[wire.Step]) -> None:
@@ -296,7 +321,7 @@ def check_signatures(found: Sequence[wire.Step], key: bytes) -> None:
 def turn(record: Record, past: Sequence[wire.Step], tools: Mapping[str, Tool], *, followed: bool) -> Turn:
     """What the model is asked: the conversation and this request's settings. Raises InvalidRequest."""
     request = record.request
-    check_functions(record.tools)
+    check_tools(record.tools)
     functions: list[wire.Function] = []
     for place, tool in enumerate(record.tools or ()):
         kind = str(tool.__struct_config__.tag)

@@ -340,12 +340,14 @@ def number(frame: bytes) -> int:
 def decode(frames: bytes) -> Iterator[tuple[int, wire.InteractionEvent]]:
     """The numbered events of frames that `encode` made."""
     for frame in split(frames):
-        yield number(frame), _decoder.decode(frame[frame.index(b"\ndata: ") + 7 :])
+        event = _decoder.decode(frame[frame.index(b"\ndata: ") + 7 :])
+        event.event_id = None  # the number says it; written again, it would stand there twice
+        yield number(frame), event
 
 
 def position(event_id: str) -> int:
     """The number in an `event_id` that a client sends back; ValueError if this server never made it."""
     prefix, _, digits = event_id.partition("_")
-    if prefix != "evt" or not digits.isascii() or not digits.isdigit() or len(digits) > 18:
+    if prefix != "evt" or len(digits) > 18 or not re.fullmatch(r"[1-9][0-9]*", digits):
         raise ValueError(event_id)
     return int(digits)

@@ -175,6 +175,7 @@ class Writer:
 
     async def _take_call(self, delta: Call) -> None:
         if self._open not in ("call", "tool") or delta.index != self._call:
+            await self._stop()  # what is open is still to be closed under its own name
             self._call, self._name = delta.index, delta.name
             id = ids.call_id()
             if delta.name in self._tools:

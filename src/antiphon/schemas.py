@@ -49,9 +49,7 @@ def _fits(value: Any, schema: Any, root: Mapping[str, Any], path: str) -> bool:
 
 
 def _reference(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[str]:
-    target: Any = root
-    for name in str(schema["$ref"]).lstrip("#/").split("/"):
-        target = target.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(target, Mapping) else None
+    target = _target(schema["$ref"], root)
     if target is not None and target is not schema:
         yield from _faults(value, target, root, path)
 
@@ -151,3 +149,92 @@ _CHECKS: dict[str, Check] = {
     "oneOf": _any_of("oneOf"),
     "allOf": _all_of,
 }
+
+
+# ------------------------------------------------------------------------------------------------ well-formedness
+
+_DEEPEST = 64
+
+
+def malformed(schema: Any) -> str | None:
+    """Say what keeps a schema from being one, as `properties.age: 'type' must be a type's name`; None when it is one."""
+    return next(_flaws(schema, schema if isinstance(schema, Mapping) else {}, "", 0), None)
+
+
+def _is_type(value: Any) -> bool:
+    names = value if isinstance(value, list) else [value]
+    return bool(names) and all(isinstance(name, str) and name.lower() in type_names for name in names)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+_FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "type": (_is_type, "a type's name, or a list of them"),
+    "enum": (lambda value: isinstance(value, list) and bool(value), "a list of values"),
+    "required": (lambda value: isinstance(value, list) and all(isinstance(n, str) for n in value), "a list of names"),
+    "properties": (lambda value: isinstance(value, dict), "an object of schemas"),
+    "$defs": (lambda value: isinstance(value, dict), "an object of schemas"),
+    "definitions": (lambda value: isinstance(value, dict), "an object of schemas"),
+    "minItems": (_is_count, "a count"),
+    "maxItems": (_is_count, "a count"),
+    **{name: (_is_number, "a number") for name in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")},
+    **{
+        name: (lambda value: isinstance(value, list) and bool(value), "a list of schemas")
+        for name in ("anyOf", "oneOf", "allOf", "prefixItems")
+    },
+}
+
+
+def _flaws(schema: Any, root: Mapping[str, Any], path: str, depth: int) -> Iterator[str]:
+    if isinstance(schema, bool):
+        return
+    if not isinstance(schema, Mapping):
+        yield _at(path, "must be an object")
+    elif depth > _DEEPEST:
+        yield _at(path, "is nested too deeply")
+    else:
+        for keyword, (fits, form) in _FORMS.items():
+            if keyword in schema and not fits(schema[keyword]):
+                yield _at(path, f"{keyword!r} must be {form}")
+                return
+        if "$ref" in schema and not _resolves(schema, root):
+            yield _at(path, "'$ref' leads nowhere")
+        for name, inner in _inner(schema):
+            yield from _flaws(inner, root, f"{path}.{name}" if path else name, depth + 1)
+
+
+def _inner(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The schemas in a schema, with their places."""
+    for keyword in ("properties", "$defs", "definitions"):
+        for name, inner in schema.get(keyword, {}).items():
+            yield f"{keyword}.{name}", inner
+    for keyword in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        for place, inner in enumerate(schema.get(keyword, ())):
+            yield f"{keyword}[{place}]", inner
+    for keyword in ("items", "additionalProperties"):
+        if keyword in schema:
+            yield keyword, schema[keyword]
+
+
+def _target(reference: Any, root: Mapping[str, Any]) -> Any:
+    """What a reference within the schema points to; None where it points to nothing."""
+    if not isinstance(reference, str) or not reference.startswith("#"):
+        return None
+    target: Any = root
+    for name in filter(None, reference[1:].split("/")):
+        target = target.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(target, Mapping) else None
+    return target
+
+
+def _resolves(schema: Mapping[str, Any], root: Mapping[str, Any]) -> bool:
+    """Whether a chain of references comes to a schema at last, instead of back to itself."""
+    seen: list[Any] = []
+    current: Any = schema
+    while isinstance(current, Mapping) and "$ref" in current:
+        if any(current is earlier for earlier in seen):
+            return False
+        seen.append(current)
+        current = _target(current["$ref"], root)
+    return isinstance(current, Mapping | bool)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.schemas import violation
+from antiphon.schemas import malformed, violation
 
 _scalars = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.sampled_from([0.5, 2.0]), st.sampled_from("ab"))
 _values = st.recursive(
@@ -77,3 +77,38 @@ def test_the_vendors_own_spelling_is_understood(schema: dict[str, Any]) -> None:
 
 def test_keywords_outside_the_subset_judge_nothing() -> None:
     assert violation("x", {"type": "string", "format": "date", "pattern": "^y", "minLength": 9}) is None
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {},
+        {"type": "object", "properties": {"a": {"type": ["string", "null"]}}, "required": ["a"]},
+        {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}},
+        {"$ref": "#/$defs/node", "$defs": {"node": {"properties": {"next": {"$ref": "#/$defs/node"}}}}},
+        {"type": "array", "items": {"anyOf": [{"type": "string"}, {"enum": [1, 2]}]}, "minItems": 1},
+        {"additionalProperties": False, "unknown keyword": 1},
+    ],
+)
+def test_a_schema_is_taken_for_one(schema: Any) -> None:
+    assert malformed(schema) is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "place"),
+    [
+        ({"type": "strnig"}, "type"),
+        ({"properties": "a"}, "properties"),
+        ({"properties": {"a": {"type": 3}}}, "properties.a"),
+        ({"required": "a"}, "required"),
+        ({"items": 5}, "items"),
+        ({"anyOf": []}, "anyOf"),
+        ({"anyOf": [{"enum": []}]}, "anyOf[0]"),
+        ({"minimum": "1"}, "minimum"),
+        ({"$ref": "#/$defs/none"}, "$ref"),
+        ({"$ref": "https://elsewhere.example/schema"}, "$ref"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}, "$ref"),
+    ],
+)
+def test_what_is_no_schema_is_named_with_its_place(schema: Any, place: str) -> None:
+    assert place in (malformed(schema) or "")

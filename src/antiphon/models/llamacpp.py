@@ -111,7 +111,11 @@ class LlamaCpp:
 
     async def aclose(self) -> None:
         """End the process."""
-        supervisor, self._supervisor, self._coming = self._supervisor, None, None
+        supervisor, self._supervisor = self._supervisor, None
+        coming, self._coming = self._coming, None
+        if coming is not None and not coming.done():
+            coming.set_exception(wire.Unavailable("The model has been closed."))
+            coming.exception()  # seen: perhaps nobody waits for it
         if supervisor is not None:
             supervisor.cancel()
             with suppress(asyncio.CancelledError):
@@ -180,19 +184,12 @@ class _Child:
     async def start(self, tools: Literal["auto", "template", "text"]) -> None:
         """Start the process and wait until it answers. Raises _StartFailed."""
         began = time.monotonic()
-        size = await asyncio.to_thread(os.path.getsize, self._config.path)
-        self._progress(f"loading {self._name} ({size / 1e9:.1f} GB)")
-        self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "antiphon.models.llamacpp_process",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            # A Ctrl-C in the terminal is for this process, which then ends the child when its answers are done.
-            start_new_session=True,
-            env=_QUIET | os.environ,
-        )
+        try:
+            size = await asyncio.to_thread(os.path.getsize, self._config.path)
+            self._progress(f"loading {self._name} ({size / 1e9:.1f} GB)")
+            self._process = process = await self._spawn()
+        except OSError as error:
+            raise _StartFailed(f"The model's process could not be started: {error}") from error
         assert process.stdin is not None
         assert process.stdout is not None
         self._listener = asyncio.create_task(self._listen())
@@ -209,6 +206,19 @@ class _Child:
         except wire.ApiError as error:
             raise _StartFailed(f"The model's process did not answer: {error}") from error
         self._progress(f"{self._name} is ready after {time.monotonic() - began:.1f} s")
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "antiphon.models.llamacpp_process",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            # A Ctrl-C in the terminal is for this process, which then ends the child when its answers are done.
+            start_new_session=True,
+            env=_QUIET | os.environ,
+        )
 
     async def ended(self) -> str:
         """Wait for the end and say how it came."""
@@ -248,10 +258,13 @@ class _Child:
     async def _listen(self) -> None:
         assert self._process is not None
         assert self._process.stderr is not None
-        async for line in self._process.stderr:
-            text = line.decode(errors="replace").rstrip()
-            self._stderr.append(text)
-            logger.debug("%s", text)
+        rest = ""
+        while data := await self._process.stderr.read(2**16):
+            # Cut, since a line that never ends must neither fill the memory nor stop the reading.
+            *lines, rest = (rest[-1000:] + data.decode(errors="replace")).split("\n")
+            for line in lines:
+                self._stderr.append(line)
+                logger.debug("%s", line)
 
 
 def _dialect(props: Any, models: Any, tools: Literal["auto", "template", "text"]) -> Dialect:

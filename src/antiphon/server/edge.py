@@ -47,7 +47,7 @@ class Edge:
         """Route one request on, or answer it."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        scope["path"] = _PREFIX.sub("/", scope["path"], count=1)
+        scope["path"] = _PREFIX.sub("/", scope["path"].rstrip("/") or "/", count=1)
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         try:

@@ -45,7 +45,9 @@ def application(engine: Engine, catalog: Catalog, *, largest_body: int = 100 * 2
         ("GET", "/openapi.json", routes.openapi),
         ("GET", "/healthz", routes.healthz),
     ]
-    return Router([Route(path, Endpoint(handler), methods=[method]) for method, path, handler in table])
+    return Router(
+        [Route(path, Endpoint(handler), methods=[method]) for method, path, handler in table], redirect_slashes=False
+    )
 
 
 class Endpoint:
@@ -74,6 +76,7 @@ class Routes:
 
     async def create(self, request: Request) -> Response:
         """POST /interactions."""
+        _query(request)
         body = decoding.create_interaction(await self._body(request))
         run = await self._engine.create(request.scope["project"], body)
         if body.stream:
@@ -144,10 +147,12 @@ class Routes:
 
     async def cancel(self, request: Request) -> Response:
         """POST /interactions/{id}/cancel."""
+        _query(request)
         return _json(await self._engine.cancel(request.scope["project"], request.path_params["id"]))
 
     async def delete(self, request: Request) -> Response:
         """DELETE /interactions/{id}."""
+        _query(request)
         await self._engine.delete(request.scope["project"], request.path_params["id"])
         return Response(b"{}", media_type=JSON)
 
@@ -191,6 +196,8 @@ def _json(value: wire.Wire) -> Response:
 
 def _query(request: Request, *names: str) -> dict[str, Any]:
     """The query's values; a name that is not known here is refused, as is a subset of fields."""
+    if not request.scope["query_string"]:
+        return {}
     query = dict(request.query_params)
     for name in query:
         if name not in names and name not in _COMMON:

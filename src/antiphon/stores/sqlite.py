@@ -48,7 +48,14 @@ class SqliteStore:
     def _connect(self) -> sqlite3.Connection:
         # isolation_level=None: transactions begin and end where this file says so.
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, cached_statements=64)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+        # secure_delete: what is deleted is overwritten, not only forgotten.
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "busy_timeout=10000",
+            "foreign_keys=ON",
+            "secure_delete=ON",
+        ):
             connection.execute(f"PRAGMA {pragma}").close()
         return connection
 

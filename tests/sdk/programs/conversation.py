@@ -1,0 +1,16 @@
+from google import genai
+
+client = genai.Client()
+
+first = client.interactions.create(
+    model="gemini-3-flash-preview",
+    input="Hi, my name is Phil.",
+)
+print(f"Model: {first.steps[-1].content[0].text}")
+
+second = client.interactions.create(
+    model="gemini-3-flash-preview",
+    input="What is my name?",
+    previous_interaction_id=first.id,
+)
+print(f"Model: {second.steps[-1].content[0].text}")

@@ -1,0 +1,16 @@
+from google import genai
+
+client = genai.Client()
+
+stream = client.interactions.create(
+    model="gemini-3-flash-preview",
+    input="Tell me a short joke about programming.",
+    stream=True,
+)
+
+for event in stream:
+    if event.type == "step.delta":
+        if event.delta.type == "text":
+            print(event.delta.text, end="", flush=True)
+    elif event.type == "interaction.complete":
+        print(f"\n{event.interaction.status}: {event.interaction.usage.total_tokens} tokens")
