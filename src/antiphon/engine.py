@@ -69,15 +69,12 @@ class Done(msgspec.Struct, frozen=True):
 
 def decide(steps: Sequence[wire.Step], *, cut: bool = False, rounds: int = 32) -> CallModel | RunTools | Done:
     """What comes after `steps`, which this interaction has generated so far; `cut` when a token limit ended the last."""
-    answered = {step.call_id for step in steps if isinstance(step, wire.ResultStep) and step.error is None}
-    pending = [
-        step for step in steps if isinstance(step, wire.CallStep) and step.error is None and step.id not in answered
-    ]
-    tools = tuple(step for step in pending if not isinstance(step, wire.FunctionCallStep))
     if cut:
         return Done("incomplete")
+    pending, answered = _pending(steps)
+    tools = tuple(step for step in pending if not isinstance(step, wire.FunctionCallStep))
     if tools:
-        if len(answered) >= rounds:
+        if answered >= rounds:
             raise wire.TooManyToolCalls(f"The model called tools more than {rounds} times.")
         return RunTools(tools)
     if pending:
@@ -86,6 +83,13 @@ def decide(steps: Sequence[wire.Step], *, cut: bool = False, rounds: int = 32) -
     if isinstance(last, wire.ModelOutputStep) and last.error is None:
         return Done("completed")
     return CallModel()
+
+
+def _pending(steps: Sequence[wire.Step]) -> tuple[list[wire.CallStep], int]:
+    """The calls that have no result yet, and how many have one; what was cut short counts as neither."""
+    sound = [step for step in steps if step.error is None]
+    answered = {step.call_id for step in sound if isinstance(step, wire.ResultStep)}
+    return [step for step in sound if isinstance(step, wire.CallStep) and step.id not in answered], len(answered)
 
 
 # ---------------------------------------------------------------------------------------------------- perform

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -43,10 +43,9 @@ class Format(msgspec.Struct, frozen=True):
 
 def check(request: wire.CreateInteraction) -> None:
     """Refuse what no state of this server could carry out. Raises InvalidRequest with the place of the fault."""
-    if request.model is None and request.agent is None:
-        raise wire.InvalidRequest("Exactly one of 'model' and 'agent' is required; neither was given.")
-    if request.model is not None and request.agent is not None:
-        raise wire.InvalidRequest("Exactly one of 'model' and 'agent' is required; both were given.")
+    if (request.model is None) == (request.agent is None):
+        given = "neither was" if request.model is None else "both were"
+        raise wire.InvalidRequest(f"Exactly one of 'model' and 'agent' is required; {given} given.")
     if request.store is False and request.background:
         raise wire.InvalidRequest("store=true is required for background interactions")
     if request.webhook_config is not None and not request.background:
@@ -55,6 +54,14 @@ def check(request: wire.CreateInteraction) -> None:
         _refuse(request, "generation_config", "is not allowed with 'agent'.")
     for name, why in _NOT_SERVED.items():
         _refuse(request, name, why)
+    for name in ("speech_config", "image_config", "video_config", "transcription_config"):
+        if request.generation_config is not None:
+            _refuse(request.generation_config, name, "is not supported on this server.", "generation_config.")
+    _check_output(request)
+    _check_labels(request.labels or {})
+
+
+def _check_output(request: wire.CreateInteraction) -> None:
     if request.response_modalities not in (None, [], ["text"]):
         raise wire.InvalidRequest("Only ['text'] is supported at 'response_modalities' on this server.")
     if request.response_mime_type not in (None, "text/plain", "application/json"):
@@ -62,10 +69,6 @@ def check(request: wire.CreateInteraction) -> None:
             f"The value {request.response_mime_type!r} is not supported for 'response_mime_type'. "
             "Supported values: 'application/json', 'text/plain'."
         )
-    _check_labels(request.labels or {})
-    for name in ("speech_config", "image_config", "video_config", "transcription_config"):
-        if request.generation_config is not None:
-            _refuse(request.generation_config, name, "is not supported on this server.", "generation_config.")
 
 
 def _check_labels(labels: dict[str, str]) -> None:
@@ -227,26 +230,25 @@ def _format(item: dict[str, Any], path: str) -> Format:
     return Format(json=json, schema=found.schema)
 
 
-def tool_choice(
-    request: wire.CreateInteraction, functions: tuple[wire.Function, ...]
-) -> tuple[Literal["auto", "any", "none", "validated"], tuple[str, ...] | None]:
-    """The mode and the allowed names (None for all) from `generation_config.tool_choice`."""
-    given = request.generation_config.tool_choice if request.generation_config is not None else None
-    if given is None:
-        return "auto", None
-    if isinstance(given, str):
-        mode, names = given, None
-    else:
-        allowed = given.allowed_tools or wire.AllowedTools()
-        mode, names = allowed.mode or "auto", tuple(allowed.tools) if allowed.tools is not None else None
+def tool_choice(request: wire.CreateInteraction, functions: tuple[wire.Function, ...]) -> ToolChoice:
+    """The mode and the allowed names from `generation_config.tool_choice`. Raises InvalidRequest."""
+    choice = _asked_choice(request)
     known = {function.name for function in functions}
-    for name in names or ():
-        if name not in known:
-            place = "generation_config.tool_choice.allowed_tools.tools"
-            raise wire.InvalidRequest(f"The function '{name}' at '{place}' is not declared in 'tools'.")
-    if mode == "any" and not known:
+    unknown = [name for name in choice.names or () if name not in known]
+    if unknown:
+        place = "generation_config.tool_choice.allowed_tools.tools"
+        raise wire.InvalidRequest(f"The function '{unknown[0]}' at '{place}' is not declared in 'tools'.")
+    if choice.mode == "any" and not (known if choice.names is None else choice.names):
         raise wire.InvalidRequest("tool_choice 'any' at 'generation_config.tool_choice' needs a function in 'tools'.")
-    return mode, names
+    return choice
+
+
+def _asked_choice(request: wire.CreateInteraction) -> ToolChoice:
+    given = request.generation_config.tool_choice if request.generation_config is not None else None
+    if not isinstance(given, wire.ToolChoiceConfig):
+        return ToolChoice(given or "auto")
+    allowed = given.allowed_tools or wire.AllowedTools()
+    return ToolChoice(allowed.mode or "auto", None if allowed.tools is None else tuple(allowed.tools))
 
 
 def check_tools(tools: list[wire.Tool] | None) -> None:
@@ -335,7 +337,6 @@ def turn(record: Record, past: Sequence[wire.Step], tools: Mapping[str, Tool], *
                 f"The value '{kind}' is not supported for 'type' at 'tools[{place}]' on this server. "
                 f"Supported values: {served}."
             )
-    mode, names = tool_choice(request, tuple(functions))
     wanted = answer_format(request)
     config = request.generation_config or wire.GenerationConfig()
     return Turn(
@@ -345,7 +346,7 @@ def turn(record: Record, past: Sequence[wire.Step], tools: Mapping[str, Tool], *
         followed=followed,
         system_instruction=request.system_instruction,
         functions=tuple(functions),
-        tool_choice=ToolChoice(mode, names),
+        tool_choice=tool_choice(request, tuple(functions)),
         schema=wanted.schema,
         json_object=wanted.json and wanted.schema is None,
         temperature=config.temperature,

@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
@@ -93,14 +93,18 @@ def parse_model(text: str, options: dict[str, Any] | None = None) -> ModelSettin
         name, spec = "", text
     if not spec:
         raise SettingsError(f"No model in '{text}'.")
-    options = dict(options or {})
-    if spec == "scripted" or spec.startswith("scripted:"):
-        return ModelSetting(name or "scripted", "scripted", spec.partition(":")[2], options)
+    found = _model_at(spec, dict(options or {}))
+    return replace(found, name=name) if name else found
+
+
+def _model_at(spec: str, options: dict[str, Any]) -> ModelSetting:
+    if spec.split(":")[0] == "scripted":
+        return ModelSetting("scripted", "scripted", spec.partition(":")[2], options)
     if spec.startswith(("http://", "https://")):
         url, _, upstream = spec.partition("#")
         options.setdefault("model", upstream or None)
-        return ModelSetting(name or _short(upstream or "upstream"), "openai_chat", url, options)
-    return ModelSetting(name or _short(Path(spec).name.removesuffix(".gguf")), "llamacpp", spec, options)
+        return ModelSetting(_short(upstream or "upstream"), "openai_chat", url, options)
+    return ModelSetting(_short(Path(spec).name.removesuffix(".gguf")), "llamacpp", spec, options)
 
 
 def _short(name: str) -> str:

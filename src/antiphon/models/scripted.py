@@ -99,25 +99,15 @@ class Scripted:
     # ------------------------------------------------------------------ what is said
 
     def _choose(self, turn: Turn) -> ScriptedTurn:
-        users = [
-            text for step in turn.steps if isinstance(step, wire.UserInputStep) for text in _contents(step.content)
-        ]
-        last = users[-1] if users else ""
+        inputs = [step for step in turn.steps if isinstance(step, wire.UserInputStep)]
+        users = [text for step in inputs for text in _contents(step.content)]
         result = _last_result(turn.steps)
         for candidate in self._script.turns:
-            if candidate.after != result and (candidate.after is not None or result is not None):
-                continue
-            if candidate.turn is not None and candidate.turn != len(users):
-                continue
-            if candidate.when is not None and not re.search(candidate.when, last):
-                continue
-            if candidate.recall is not None:
-                found = re.search(candidate.recall, "\n".join(users))
-                if found is None:
-                    continue
-                return msgspec.structs.replace(candidate, text=candidate.text.format(*found.groups()))
-            return candidate
-        return _improvised(turn, last, result)
+            recalled = _fits(candidate, users, result)
+            if recalled is not None:
+                text = candidate.text.format(*recalled) if candidate.recall is not None else candidate.text
+                return msgspec.structs.replace(candidate, text=text)
+        return _improvised(turn, users[-1] if users else "", result)
 
     def _speak(self, turn: Turn, spoken: ScriptedTurn) -> Iterator[Delta]:
         thoughts = _PIECE.findall(spoken.thought) if turn.thinking_level != "minimal" else []
@@ -137,6 +127,18 @@ class Scripted:
                     yield Call(index, "", piece[:-1] if malformed else piece)
                     said += 1
         yield Finish("length" if cut else "stop", Tokens(output=said, thought=len(thoughts)))
+
+
+def _fits(candidate: ScriptedTurn, users: Sequence[str], result: str | None) -> tuple[str, ...] | None:
+    """What a turn recalls of what the user said, if it is to be spoken now; () where it recalls nothing, else None."""
+    if candidate.after != result or candidate.turn not in (None, len(users)):
+        return None
+    if candidate.when is not None and not re.search(candidate.when, users[-1] if users else ""):
+        return None
+    if candidate.recall is None:
+        return ()
+    found = re.search(candidate.recall, "\n".join(users))
+    return found.groups() if found is not None else None
 
 
 def _go_wrong(fault: Fault | None, said: int) -> None:
