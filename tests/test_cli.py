@@ -104,6 +104,40 @@ def test_a_setting_that_is_not_one_is_refused(text: str, tmp_path: Path) -> None
         from_file(file)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "scripted:none.toml"], "none.toml"),
+        (["--model", "scripted", "--alias", "a=nothing"], "nothing"),
+        (["--model", "scripted", "--tool", "teleport=scripted"], "teleport"),
+        (["--model", "scripted", "--tool", "google_search=nothing"], "nothing"),
+        (["--model", "scripted", "--retention-days", "0"], "kept for some time"),
+        (["--model", "nonsense.gguf"], "nonsense.gguf"),
+    ],
+)
+def test_a_server_that_cannot_be_started_says_why_in_a_line(arguments: list[str], words: str) -> None:
+    refused = antiphon("serve", "--port", "0", "--memory", *arguments)
+    assert refused.returncode == 1 and words in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('source = "scripted"\nspeed = 1', "speed"),
+        ('source = "http://h/v1"\nserver = "unheard-of"', "unheard-of"),
+        ('source = "http://h/v1"\napi_key_env = "NOT_SET_ANYWHERE"', "NOT_SET_ANYWHERE"),
+        ('backend = "no.such.module:Model"', "no.such"),
+    ],
+)
+def test_an_option_that_a_model_does_not_have_is_refused(table: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "antiphon.toml"
+    file.write_text(f'[models."a:b"]\n{table}\n')
+    refused = antiphon("serve", "--port", "0", "--memory", "--config", str(file))
+    assert refused.returncode == 1 and words in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_a_key_may_name_its_project() -> None:
     assert keys_of(["secret-key-1", "team:secret-key-2"]) == {"secret-key-1": "default", "secret-key-2": "team"}
     with pytest.raises(SettingsError):

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import logging
 import tomllib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -67,16 +67,28 @@ class Unsealed:
         return self.read(step)
 
 
+@contextlib.contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Whatever is wrong with a setting is told with its name."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, ImportError, AttributeError, msgspec.MsgspecError, wire.ApiError) as error:
+        raise SettingsError(f"{what}: {error}") from error
+
+
 def _model(setting: ModelSetting, thoughts: Unsealed, progress: weights.Progress) -> Model:
-    kind = load(MODELS, "models", setting.backend)
-    model: Model
-    if setting.backend == "scripted":
-        model = kind(_script(setting.source))
-    elif setting.backend == "openai_chat":
-        model = kind(setting.source, thought_text=thoughts, **setting.options)
-    else:
-        model = kind(weights.fetch(setting.source, progress), thought_text=thoughts, **setting.options)
-    return model
+    with _named(f"The model '{setting.name}'"):
+        kind = load(MODELS, "models", setting.backend)
+        model: Model
+        if setting.backend == "scripted":
+            model = kind(_script(setting.source), **setting.options)
+        elif setting.backend == "openai_chat":
+            model = kind(setting.source, thought_text=thoughts, **setting.options)
+        elif setting.backend == "llamacpp":
+            model = kind(weights.fetch(setting.source, progress), thought_text=thoughts, **setting.options)
+        else:
+            model = kind(*filter(None, [setting.source]), **setting.options)
+        return model
 
 
 def _script(path: str) -> Any:
@@ -90,13 +102,16 @@ def _script(path: str) -> Any:
 
 def _tool(type: str, source: str) -> Tool:
     """`SCRIPT.toml` plays the tool from a script's [tools.TYPE]; anything else is the name of a tool that is made so."""
-    if source.endswith(".toml"):
-        script = load({}, "tools", "antiphon.tools.scripted:ToolScript")
-        table = tomllib.loads(Path(source).read_text(encoding="utf-8")).get("tools", {}).get(type, {})
-        tool: Tool = load(TOOLS, "tools", "scripted")(type, msgspec.convert(table, script))
+    with _named(f"The tool '{type}'"):
+        if source.endswith(".toml"):
+            script = load({}, "tools", "antiphon.tools.scripted:ToolScript")
+            table = tomllib.loads(Path(source).read_text(encoding="utf-8")).get("tools", {}).get(type, {})
+            tool: Tool = load(TOOLS, "tools", "scripted")(type, msgspec.convert(table, script))
+        else:
+            tool = load(TOOLS, "tools", source)(*([type] if source == "scripted" else []))
+        if tool.type != type:
+            raise ValueError(f"{source} is the tool '{tool.type}'")
         return tool
-    made: Tool = load(TOOLS, "tools", source)(type) if source == "scripted" else load(TOOLS, "tools", source)()
-    return made
 
 
 def _store(data: Path | None) -> Store:
@@ -132,7 +147,8 @@ async def running(settings: Settings, progress: weights.Progress = weights.silen
         store = _store(settings.data)
         stack.push_async_callback(store.aclose)
         served = {name: Served(context_length=getattr(model, "context", None)) for name, model in models.items()}
-        catalog = Catalog(served, settings.default or next(iter(models)), settings.aliases)
+        with _named("aliases"):
+            catalog = Catalog(served, settings.default or next(iter(models)), settings.aliases)
         engine = Engine(
             store=store,
             bus=LocalBus(),

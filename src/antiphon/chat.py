@@ -61,13 +61,11 @@ def offered(turn: Turn) -> tuple[wire.Function, ...]:
 def request(turn: Turn, dialect: Dialect, thought_text: ThoughtText, *, model: str | None = None) -> Body:
     """The body that asks `turn`. Raises InvalidRequest for content that the model cannot read."""
     functions = offered(turn)
-    system = turn.system_instruction
-    if functions and dialect.tools == "text":
-        system = functions_text(functions, system)
-    messages = list(_messages(turn.steps, dialect, thought_text))
-    if system:
-        messages.insert(0, {"role": "system", "content": system})
-    body: Body = {"model": model or turn.model, "messages": messages, "stream": turn.followed}
+    body: Body = {
+        "model": model or turn.model,
+        "messages": [*_system(turn, dialect, functions), *_messages(turn.steps, dialect, thought_text)],
+        "stream": turn.followed,
+    }
     if turn.followed and dialect.stream_options:
         body["stream_options"] = {"include_usage": True}
     _add_sampling(body, turn, dialect)
@@ -78,14 +76,29 @@ def request(turn: Turn, dialect: Dialect, thought_text: ThoughtText, *, model: s
         # Left in the prompt, so that it keeps its beginning.
         body |= {"tools": [_tool(function) for function in turn.functions], "tool_choice": "none"}
     if not functions or turn.tool_choice.mode != "any":
-        if turn.schema is not None:
-            _add_schema(body, turn.schema, dialect)
-        elif turn.json_object and dialect.schemas == "grammar":
-            _add_schema(body, {"type": "object"}, dialect)
-        elif turn.json_object:
-            body["response_format"] = {"type": "json_object"}
+        _add_shape(body, turn, dialect)
     body.update(dialect.extra)
     return body
+
+
+def shape(turn: Turn) -> Mapping[str, Any] | None:
+    """The schema that the answer's text is to fit; None when it is free."""
+    return {"type": "object"} if turn.schema is None and turn.json_object else turn.schema
+
+
+def _add_shape(body: Body, turn: Turn, dialect: Dialect) -> None:
+    wanted = shape(turn)
+    if turn.schema is None and turn.json_object and dialect.schemas == "response_format":
+        body["response_format"] = {"type": "json_object"}
+    elif wanted is not None:
+        _add_schema(body, wanted, dialect)
+
+
+def _system(turn: Turn, dialect: Dialect, functions: Sequence[wire.Function]) -> list[Message]:
+    text = turn.system_instruction
+    if functions and dialect.tools == "text":
+        text = functions_text(functions, text)
+    return [{"role": "system", "content": text}] if text else []
 
 
 _GUIDANCE = {
@@ -312,29 +325,34 @@ def _spoken(answer: _Answer, results: Mapping[str, wire.ResultStep], dialect: Di
     reasoning = "".join(answer.thoughts)
     if reasoning and answer.calls:
         message.update(dict.fromkeys(dialect.reasoning, reasoning))
-    calls = [(step.id, _call_name(step), _arguments(step)) for step in answer.calls]
-    outcomes = [_result(results.get(id)) for id, _, _ in calls]
-    if dialect.tools == "text":
-        message["content"] += call_text((name, arguments) for _, name, arguments in calls)
-        yield message
-        if calls:
-            yield {
-                "role": "user",
-                "content": result_text((name, text) for (_, name, _), (text, _) in zip(calls, outcomes, strict=True)),
-            }
+    media: list[Any] = answer.images
+    if answer.calls:
+        outcomes = [_result(results.get(step.id)) for step in answer.calls]
+        written = _calls_as_text if dialect.tools == "text" else _calls_as_tools
+        yield from written(message, answer.calls, [text for text, _ in outcomes])
+        media = [*media, *(part for _, parts in outcomes for part in parts)]
     else:
-        if calls:
-            message["tool_calls"] = [
-                {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
-                for id, name, arguments in calls
-            ]
         yield message
-        for (id, _, _), (text, _) in zip(calls, outcomes, strict=True):
-            yield {"role": "tool", "tool_call_id": id, "content": text}
     # Neither an assistant's nor a tool's message may carry media in this dialect; the user's may.
-    media = [*answer.images, *(part for _, parts in outcomes for part in parts)]
     if media:
         yield {"role": "user", "content": _user_content(media, dialect)}
+
+
+def _calls_as_tools(message: Message, calls: Sequence[wire.CallStep], results: Sequence[str]) -> Iterator[Message]:
+    message["tool_calls"] = [
+        {"id": step.id, "type": "function", "function": {"name": _call_name(step), "arguments": _arguments(step)}}
+        for step in calls
+    ]
+    yield message
+    for step, text in zip(calls, results, strict=True):
+        yield {"role": "tool", "tool_call_id": step.id, "content": text}
+
+
+def _calls_as_text(message: Message, calls: Sequence[wire.CallStep], results: Sequence[str]) -> Iterator[Message]:
+    names = [_call_name(step) for step in calls]
+    message["content"] += call_text(zip(names, map(_arguments, calls), strict=True))
+    yield message
+    yield {"role": "user", "content": result_text(zip(names, results, strict=True))}
 
 
 def _call_name(step: wire.CallStep) -> str:
@@ -359,12 +377,15 @@ def _result(step: wire.ResultStep | None) -> tuple[str, list[Any]]:
         text = result
     elif isinstance(result, list) and any(isinstance(part, wire.TextContent | _Media) for part in result):
         media = [part for part in result if isinstance(part, _Media)]
-        kept = [part for part in result if not isinstance(part, _Media)]
-        text = "\n".join(part.text if isinstance(part, wire.TextContent) else encode(part).decode() for part in kept)
+        text = "\n".join(_words(part) for part in result if not isinstance(part, _Media))
         text = text or "The result is in the next message."
     else:
         text = encode(result if result is not None else {}).decode()
     return (f"Error: {text}" if step.is_error else text), media
+
+
+def _words(part: Any) -> str:
+    return part.text if isinstance(part, wire.TextContent) else encode(part).decode()
 
 
 def _orphan(step: wire.ResultStep) -> str:

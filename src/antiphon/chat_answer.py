@@ -15,10 +15,11 @@ import msgspec
 from msgspec import structs
 
 from antiphon import schemas, wire
-from antiphon.chat import Body, Dialect, ThoughtText, offered, request
+from antiphon.chat import Body, Dialect, ThoughtText, offered, request, shape
 from antiphon.ports import Call, Delta, Finish, Text, Thought, Tokens, ToolChoice, Turn
 from antiphon.toolforms import CallReader, FoundCall
 
+Written = Callable[[Turn, Dialect], Body]
 Ask = Callable[[Body, Collection[str]], AsyncGenerator[Delta, None]]
 
 
@@ -246,17 +247,31 @@ async def answer(
     The official service sends a call's arguments in one delta, too. A call that is missing where it must be, or that
     breaks its schema, is asked for once more under a grammar; raises MalformedFunctionCall when that fails as well.
     """
+
+    def written(turn: Turn, dialect: Dialect) -> Body:
+        return request(turn, dialect, thought_text, model=model)
+
     functions = {function.name or "": function for function in offered(turn)}
-    body = request(turn, dialect, thought_text, model=model)
-    if not functions:
-        async with aclosing(ask(body, ())) as deltas:
-            async for delta in deltas if turn.schema is None else _held(deltas):
-                yield delta
-        return
+    answered = _checked(turn, dialect, written, ask, functions) if functions else _plain(turn, dialect, written, ask)
+    async with aclosing(answered) as deltas:
+        async for delta in deltas:
+            yield delta
+
+
+async def _plain(turn: Turn, dialect: Dialect, written: Written, ask: Ask) -> AsyncGenerator[Delta, None]:
+    async with aclosing(ask(written(turn, dialect), ())) as deltas:
+        async for delta in deltas if shape(turn) is None else _held(deltas):
+            yield delta
+
+
+async def _checked(
+    turn: Turn, dialect: Dialect, written: Written, ask: Ask, functions: dict[str, wire.Function]
+) -> AsyncGenerator[Delta, None]:
     forced = turn.tool_choice.mode == "any"
-    # Asked for calls and JSON at once, servers hold the whole answer to the JSON: the schema has to wait its turn.
-    shaped = turn.schema is not None and not forced
+    shaped = shape(turn) is not None and not forced
+    body = written(turn, dialect)
     if shaped:
+        # Asked for calls and JSON at once, servers hold the whole answer to the JSON: the schema has to wait its turn.
         body.pop("response_format", None)
         body.pop("grammar", None)
     gathered = _Gathered(functions)
@@ -264,7 +279,7 @@ async def answer(
         async for delta in deltas:
             if shown := gathered.take(delta, hold_text=shaped or forced):
                 yield shown
-    async for delta in _mended(gathered, turn, dialect, lambda t, d: request(t, d, thought_text, model=model), ask):
+    async for delta in _mended(gathered, turn, dialect, written, ask):
         yield delta
     for delta in gathered.rest(text=not forced):
         yield delta
@@ -285,10 +300,12 @@ async def _held(deltas: AsyncGenerator[Delta, None]) -> AsyncGenerator[Delta, No
 
 
 async def _mended(
-    gathered: _Gathered, turn: Turn, dialect: Dialect, written: Callable[[Turn, Dialect], Body], ask: Ask
+    gathered: _Gathered, turn: Turn, dialect: Dialect, written: Written, ask: Ask
 ) -> AsyncGenerator[Delta, None]:
     """Ask again for what is wrong with the calls, or with the shape of the text."""
-    if gathered.fault(forced=turn.tool_choice.mode == "any"):
+    wanted = shape(turn)
+    invented = turn.tool_choice.mode != "any" and gathered.has_invented()
+    if not invented and gathered.fault(forced=turn.tool_choice.mode == "any"):
         gathered.again()
         forced = structs.replace(turn, tool_choice=ToolChoice("any", turn.tool_choice.names), followed=False)
         async with aclosing(
@@ -298,7 +315,8 @@ async def _mended(
                 gathered.take(delta, hold_text=True)
         if fault := gathered.fault(forced=True):
             raise wire.MalformedFunctionCall(fault)
-    elif turn.schema is not None and not gathered.calls and not gathered.fits(turn.schema):
+    elif invented or (wanted is not None and not gathered.calls and not gathered.fits(wanted)):
+        # Who calls a function that is not there has no use for those that are, and is asked for words.
         gathered.again()
         async with aclosing(ask(written(structs.replace(turn, tool_choice=ToolChoice("none")), dialect), ())) as deltas:
             async for delta in deltas:
@@ -344,6 +362,10 @@ class _Gathered:
         if forced and not self.calls:
             return "The model was to call a function and called none."
         return next((fault for call in self.calls.values() if (fault := self._fault(*call))), None)
+
+    def has_invented(self) -> bool:
+        """Whether a function is called that is not on offer."""
+        return any(name not in self.functions for name, _ in self.calls.values())
 
     def _fault(self, name: str, arguments: str) -> str | None:
         function = self.functions.get(name)
@@ -397,26 +419,35 @@ class _FaultBody(msgspec.Struct):
 
 def failure(status: int, body: bytes, host: str, *, retry_after: float | None = None) -> wire.ApiError:
     """Our error for a server's answer of HTTP `status` with `body`; `host` names the server in the message."""
-    try:
-        read = msgspec.json.decode(body, type=_FaultBody)
-    except msgspec.DecodeError:
-        read = _FaultBody(message=body[:500].decode(errors="replace").strip())
-    fault = read.error if isinstance(read.error, _Fault) else _Fault(message=read.error or read.message)
+    fault, message = _fault(body)
     if isinstance(fault.code, int) and fault.code >= 400:
         status = fault.code
-    message = fault.message or (str(read.detail) if read.detail else f"HTTP {status}")
     if fault.n_ctx and fault.n_prompt_tokens:
         return wire.InvalidRequest(
             f"The conversation is {fault.n_prompt_tokens} tokens long, and the model reads at most {fault.n_ctx}."
         )
+    message = message or f"HTTP {status}"
     if status in (401, 403):
         return wire.Internal(f"{host} refused this server's own key for it (HTTP {status}): {message}")
-    if status == 404:
-        return wire.ModelNotFound(f"{host}: {message}")
-    if status == 429:
-        return wire.RateLimited(f"{host}: {message}", retry_after=retry_after)
-    if status in (408, 504):
-        return wire.DeadlineExceeded(f"{host}: {message}")
-    if status >= 500:
-        return wire.Unavailable(f"{host}: {message}", retry_after=retry_after)
-    return wire.InvalidRequest(message)
+    kind = _KINDS.get(status, wire.Unavailable if status >= 500 else wire.InvalidRequest)
+    # What is wrong with the request is its sender's to read; everything else happened somewhere, and that is named.
+    return kind(message if kind is wire.InvalidRequest else f"{host}: {message}", retry_after=retry_after)
+
+
+_KINDS: dict[int, type[wire.ApiError]] = {
+    404: wire.ModelNotFound,
+    408: wire.DeadlineExceeded,
+    429: wire.RateLimited,
+    504: wire.DeadlineExceeded,
+}
+
+
+def _fault(body: bytes) -> tuple[_Fault, str]:
+    """What a server says is wrong, in the several shapes that servers say it in, and its words for it."""
+    try:
+        read = msgspec.json.decode(body, type=_FaultBody)
+    except msgspec.DecodeError:
+        read = _FaultBody(message=body[:500].decode(errors="replace").strip())
+    if isinstance(read.error, _Fault):
+        return read.error, read.error.message or ""
+    return _Fault(), read.error or read.message or (str(read.detail) if read.detail else "")

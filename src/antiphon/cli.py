@@ -105,7 +105,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         "data": options.data,
         "default": options.default,
         "silence": options.silence,
-        "retention": options.retention_days * 86400 if options.retention_days else None,
+        "retention": None if options.retention_days is None else options.retention_days * 86400,
         "models": tuple(map(settings.parse_model, options.model or ())) or None,
         "origins": tuple(options.allow_origin or ()) or None,
     }

@@ -31,7 +31,7 @@ from antiphon.ports import (
     Tool,
     Turn,
 )
-from antiphon.run import Run, Silence, Writer, payload, result_of
+from antiphon.run import Run, Silence, Writer, lost, payload, result_of, tool_type
 
 logger = logging.getLogger("antiphon.engine")
 
@@ -119,7 +119,7 @@ class Engine:
         self._tools = dict(tools or {})
         self._clock = clock
         self._live: dict[str, Run] = {}
-        self._pasts: dict[str, Sequence[wire.Step]] = {}  # never stale: what was said does not change
+        self._pasts: dict[str, Sequence[wire.Step]] = {}  # what was said does not change, unless it is deleted
 
     # ------------------------------------------------------------------ create
 
@@ -271,7 +271,7 @@ class Engine:
         return [(function, tool) for declared, tool in tools if tool for function in tool.functions(declared)]
 
     async def _run_tool(self, run: Run, call: wire.ToolCallStep) -> None:
-        tool = self._tools[str(call.__struct_config__.tag).removesuffix("_call")]
+        tool = self._tools[tool_type(call)]
         index = len(run.state.steps)
         await run.append(self.store, wire.StepStart(index=index, step=result_of(call)))
         await run.flush(self.store)  # what may have effects has left its trace before it begins
@@ -346,11 +346,10 @@ class Engine:
         error: wire.Status | None = wire.Status(
             code=14, message="The server stopped while this step was being written."
         )
-        tool = self._tools.get(str(step.__struct_config__.tag).removesuffix("_result"))
+        tool = self._tools.get(tool_type(step)) if isinstance(step, wire.ToolResultStep) else None
         if isinstance(step, wire.ToolResultStep) and (tool is None or not tool.rerunnable):
             # It may have had its effect, so it is not run again: the model is told that the outcome is unknown.
-            lost = msgspec.structs.replace(step, signature=None, is_error=True)
-            await run.append(self.store, wire.StepDelta(index=index, delta=payload(lost)))
+            await run.append(self.store, wire.StepDelta(index=index, delta=lost(step)))
             error = None
         await run.append(self.store, wire.StepStop(index=index, error=error), hold=error is None)
 
@@ -418,6 +417,7 @@ class Engine:
             if await self.store.exists(stored.record.id):
                 raise wire.AlreadyExists(f"Interaction '{stored.record.id}' is already here.")
         for stored in chain:
+            self._pasts.pop(stored.record.id, None)
             last = log.number(log.split(stored.frames)[-1])
             await self.store.create(stored.record, stored.status, Segment(1, last, stored.frames))
         return [stored.record.id for stored in chain]
@@ -440,6 +440,7 @@ class Engine:
         run = self._live.get(id)
         if run is not None and run.record.store and run.record.project == project:
             await self._stop(id)
+        self._pasts.pop(id, None)
         if not await self.store.delete(project, id):
             raise wire.NotFound(f"Interaction '{id}' was not found.")
 

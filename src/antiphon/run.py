@@ -241,11 +241,25 @@ def bare(step: Any) -> Any:
 _RESULT_OF: dict[str, type[Any]] = {
     str(kind.__struct_config__.tag).removesuffix("_result"): kind for kind in wire.ToolResultStep.__args__
 }
+_LOST = "The server stopped while this was running: whether it had its effect is not known."
 
 
 def result_of(call: wire.ToolCallStep) -> Any:
     """The result step of a call, as streams start it."""
     return _RESULT_OF[str(call.__struct_config__.tag).removesuffix("_call")](call_id=call.id, signature="")
+
+
+def tool_type(step: wire.ToolCallStep | wire.ToolResultStep) -> str:
+    """The type of the tool that a call or a result belongs to: `mcp_server` alone is not called as its steps are."""
+    type = str(step.__struct_config__.tag).removesuffix("_call").removesuffix("_result")
+    return "mcp_server" if type == "mcp_server_tool" else type
+
+
+def lost(result: Any) -> Any:
+    """The payload of a result that will never come, in words where the type has room for them."""
+    words = isinstance(result, wire.CodeExecutionResultStep | wire.McpServerToolResultStep)
+    said = {"result": _LOST} if words else {}
+    return payload(type(result)(call_id=result.call_id, is_error=True, **said))
 
 
 def payload(step: Any) -> Any:

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from antiphon.weights import STARTER
 
 PORT = 8484
+_PLAIN: dict[str, Any] = {"host": str, "port": int, "silence": int | float, "largest_body": int, "default": str}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -30,7 +31,7 @@ class ModelSetting:
     """One configured model: its short name, the back-end that runs it, and what that back-end is given."""
 
     name: str
-    backend: Literal["scripted", "openai_chat", "llamacpp"]
+    backend: str  # a row of `app.MODELS`, an entry point's name, or an import path
     source: str
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -64,6 +65,8 @@ class Settings:
         names = [model.name for model in self.models]
         if len(set(names)) != len(names):
             raise SettingsError(f"Two models have the same name: {', '.join(names)}.")
+        if self.retention <= 0:
+            raise SettingsError("Interactions must be kept for some time; store=false keeps none of a request.")
         if self.default is not None and self.default not in names:
             raise SettingsError(f"The default model '{self.default}' is not configured; there are: {', '.join(names)}.")
 
@@ -82,7 +85,7 @@ def data_directory() -> Path:
     """Where conversations are kept when nothing is said."""
     home = os.environ.get("ANTIPHON_HOME")
     if home:
-        return Path(home) / "data"
+        return Path(home).expanduser() / "data"
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "antiphon"
 
 
@@ -118,9 +121,11 @@ def from_file(path: Path) -> dict[str, Any]:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
     server, fields = given.pop("server", {}), {}
-    for name in ("host", "port", "silence", "largest_body", "default"):
+    for name, kind in _PLAIN.items():
         if name in server:
             fields[name] = server.pop(name)
+            if not isinstance(fields[name], kind):
+                raise SettingsError(f"{path}: server.{name} cannot be {fields[name]!r}.")
     if "data" in server:
         fields["data"] = Path(server.pop("data")).expanduser()
     if "retention_days" in server:
@@ -137,14 +142,17 @@ def from_file(path: Path) -> dict[str, Any]:
 
 
 def _model_of(name: str, table: dict[str, Any]) -> ModelSetting:
-    try:
-        spec = table.pop("source")
-    except KeyError:
-        raise SettingsError(f"models.{name} has no 'source'.") from None
+    source, backend = table.pop("source", ""), table.pop("backend", None)
+    if not source and backend is None:
+        raise SettingsError(f"models.{name} has no 'source'.")
     variable = table.pop("api_key_env", None)
     if variable is not None:
-        table["api_key"] = os.environ.get(variable)
-    return parse_model(f"{name}={spec}", table)
+        if variable not in os.environ:
+            raise SettingsError(f"models.{name}: the environment has no {variable}.")
+        table["api_key"] = os.environ[variable]
+    if backend is not None:
+        return ModelSetting(name, backend, source, table)
+    return replace(_model_at(source, table), name=name)
 
 
 def keys_of(texts: Sequence[str]) -> dict[str, str]:

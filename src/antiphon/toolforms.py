@@ -2,8 +2,9 @@
 
 Small models are offered functions and write the call down instead of using their template's form: fenced JSON, bare
 JSON, tags of their own, or Python. `CallReader` reads an answer piece by piece and keeps back only what may still
-become such a call. What names a function on offer and has readable arguments becomes a `FoundCall`; everything else
-leaves as the text it was, unchanged. No I/O. Whether arguments fit their schema is judged elsewhere.
+become such a call. What names a function on offer and has readable arguments becomes a `FoundCall`; so does an answer
+that begins with a call, and nothing but a call, of a function that the model made up. Everything else leaves as the text
+it was, unchanged. No I/O. Whether arguments fit their schema is judged elsewhere.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ _PLAIN_OPENERS = (*(f"<{tag}>" for tag in _TAGS.split("|")), "<function=", "[TOO
 _NAME_KEYS = ("name", "function", "tool", "tool_name", "function_name")
 _ARGUMENT_KEYS = ("arguments", "parameters", "args", "input", "tool_input")
 _WRAPPERS = ("tool_calls", "function_calls", "function_call", "tool_call", "calls")
+_INVENTED = "*"  # stands among the names where a function that is not on offer may be called
+_IDENTIFIER = re.compile(r"[A-Za-z_][\w.:-]*")
 _FIRST_KEYS = (*_NAME_KEYS, *_ARGUMENT_KEYS, *_WRAPPERS, "type", "id")
 
 
@@ -85,7 +88,8 @@ class CallReader:
                 if not self._inside:
                     return
             try:
-                attempt = _attempt(self._kept, self._names, final=final)
+                names = self._names | {_INVENTED} if self._fresh else self._names
+                attempt = _attempt(self._kept, names, final=final)
             except _NotACall:
                 yield from self._give_up()
                 continue
@@ -206,12 +210,9 @@ def _enclosed(
     calls: list[FoundCall] = []
     while True:
         start = _GAP.match(text, start).end()  # type: ignore[union-attr] # it always matches
-        rest = text[start : start + len(closing)]
-        if rest == closing and calls:
-            return calls, start + len(closing)
-        if not rest and final and calls:
-            return calls, start
-        if not final and (closing.startswith(rest) or any(one.startswith(text[start:]) for one in _PLAIN_OPENERS)):
+        if calls and (end := _closed_at(text, start, closing, final=final)) is not None:
+            return calls, end
+        if not final and any(one.startswith(text[start:]) for one in (closing, *_PLAIN_OPENERS)):
             return None
         inner = _OPENER.match(text, start)
         if inner and calls == [] and not inner[0].startswith("`"):
@@ -223,6 +224,13 @@ def _enclosed(
             return None
         calls += _calls(text[start:end], names, strict=closing == "```")
         start = end
+
+
+def _closed_at(text: str, start: int, closing: str, *, final: bool) -> int | None:
+    """Where a form ends whose closing mark may stand at `start`."""
+    if text.startswith(closing, start):
+        return start + len(closing)
+    return start if final and start == len(text) else None
 
 
 def _wrapped(
@@ -273,7 +281,7 @@ def _check_head(text: str, names: frozenset[str], *, final: bool) -> None:
     if inner[0] != "{":
         word = re.match(r"[\w.:-]*", inner)
         name = word[0] if word else ""
-        if "[TOOL_CALLS]".startswith(text) or _names_one(name, names, whole=len(name) < len(inner)):
+        if "[TOOL_CALLS]".startswith(text) or _names_one(name, names - {_INVENTED}, whole=len(name) < len(inner)):
             return
         raise _NotACall
     key = re.match(r"\{\s*(?:([\"'])(\w*)(?:(\1)(?:\s*:\s*(?:([\"'])([\w.:-]*)(\4)?)?)?)?)?", inner)
@@ -288,15 +296,31 @@ def _check_first_key(inner: str, key: re.Match[str], names: frozenset[str]) -> N
         if inner[1:].strip():
             raise _NotACall
         return
-    known = word in _FIRST_KEYS if word_done else any(one.startswith(word) for one in _FIRST_KEYS)
-    if not known or (not word_done and key.end() < len(inner)):
+    if not _is_one_of(_FIRST_KEYS, word, whole=bool(word_done)) or (not word_done and key.end() < len(inner)):
         raise _NotACall
-    if value_quote and word in _NAME_KEYS and not _names_one(value, names, whole=value_done is not None):
+    if value_quote and word in _NAME_KEYS:
+        if not _names_one(value, names, whole=value_done is not None):
+            raise _NotACall
+        if value_done and not _names_one(value, names - {_INVENTED}, whole=True):
+            _check_second_key(inner, key.end())
+
+
+def _check_second_key(inner: str, start: int) -> None:
+    """Of a function that is made up, only what can be nothing else is a call."""
+    second = re.compile(r"\s*,\s*[\"'](\w*)").match(inner, start)
+    if second and not _is_one_of(_ARGUMENT_KEYS, second[1], whole=second.end() < len(inner)):
         raise _NotACall
+
+
+def _is_one_of(words: tuple[str, ...], word: str, *, whole: bool) -> bool:
+    """Whether `word`, or what it may still become, is among `words`."""
+    return word in words if whole else any(one.startswith(word) for one in words)
 
 
 def _names_one(name: str, names: frozenset[str], *, whole: bool) -> bool:
     """Whether `name`, or what it may still become, is a function on offer; some models put `functions.` before it."""
+    if _INVENTED in names:
+        return bool(_IDENTIFIER.fullmatch(name)) or not (name or whole)
     if whole:
         return name.removeprefix("functions.") in names
     return any(one.startswith(name) or f"functions.{one}".startswith(name) for one in names)
@@ -348,27 +372,25 @@ def _flat(value: Any) -> Iterator[Any]:
 
 
 def _call(value: Any, names: frozenset[str], *, strict: bool) -> FoundCall:
+    if isinstance(value, dict) and isinstance(value.get("function"), dict):
+        value = value["function"]
     if not isinstance(value, dict):
         raise _NotACall
-    if isinstance(value.get("function"), dict):
-        value = value["function"]
     name = next((value[key] for key in _NAME_KEYS if isinstance(value.get(key), str)), "").removeprefix("functions.")
     key = next((key for key in _ARGUMENT_KEYS if key in value), None)
-    if name not in names or (key is None and strict):
+    if key is None and (strict or name not in names):
         raise _NotACall
-    arguments = value[key] if key is not None else {}
-    if isinstance(arguments, str):
-        return FoundCall(name, _object(arguments))
-    if arguments is None:
-        arguments = {}
-    if not isinstance(arguments, dict):
+    if name not in names and not (_INVENTED in names and len(value) == 2 and _IDENTIFIER.fullmatch(name)):
         raise _NotACall
-    return FoundCall(name, _written(arguments))
+    return FoundCall(name, _object(value.get(key)))
 
 
-def _object(text: str) -> str:
-    """The JSON text of the object in `text`, or `_NotACall`."""
-    value = _loaded(text.strip() or "{}")
+def _object(value: Any) -> str:
+    """The JSON text of the object that `value` is, or is the text of; `_NotACall` for anything else."""
+    if isinstance(value, str):
+        value = _loaded(value.strip() or "{}")
+    if value is None:
+        return "{}"
     if not isinstance(value, dict):
         raise _NotACall
     return _written(value)

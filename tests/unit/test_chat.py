@@ -450,6 +450,12 @@ def test_a_call_that_breaks_its_schema_twice_is_an_error() -> None:
         ask(Upstream(wrong, wrong), functions=(WEATHER,))
 
 
+def test_a_model_that_calls_what_is_not_there_is_asked_for_words() -> None:
+    upstream = Upstream([Call(0, "add", '{"a":17}'), Finish()], [Text("42"), Finish()])
+    assert ask(upstream, functions=(WEATHER,)) == [Text("42"), Finish()]
+    assert upstream.asked[1]["tool_choice"] == "none"
+
+
 def test_text_where_a_call_was_required_is_not_shown() -> None:
     upstream = Upstream([Text("Sure!"), Finish()], [Call(0, "set_timer", ""), Finish()])
     assert ask(upstream, functions=(TIMER,), tool_choice=ToolChoice("any")) == [Call(0, "set_timer", "{}"), Finish()]

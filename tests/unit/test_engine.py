@@ -670,6 +670,42 @@ def test_a_tool_that_must_not_run_twice_is_reported_lost() -> None:
     run_async(body)
 
 
+@pytest.mark.parametrize("type", ["code_execution", "url_context", "google_search", "google_maps"])
+def test_a_tool_of_any_type_may_be_lost(type: str) -> None:
+    async def body() -> None:
+        tools = {type: ScriptedTool(type, ToolScript(result="" if type == "code_execution" else [], rerunnable=False))}
+        turns = [{"after": type, "text": "Well."}, {"calls": [{"name": type}]}]
+        store = MemoryStore()
+        async with engine(script(turns=turns), store=store, tools=tools) as on:
+            run = await on.create("p", request(background=True, tools=[{"type": type}]))
+            await ended(run)
+        stored = await store.get("p", run.record.id)
+        assert stored is not None
+        started = next(n for n, event in log.decode(stored.frames) if f"{type}_result".encode() in log.encode(event, n))
+        again = MemoryStore()
+        await again.create(run.record, "in_progress", cut_after(stored.frames, started))
+        async with engine(script(turns=turns), store=again, tools=tools) as on:
+            await on.recover()
+            await read(await on.follow("p", run.record.id))
+            assert text_of(await on.get("p", run.record.id)) == "Well."
+
+    run_async(body)
+
+
+def test_what_is_deleted_and_brought_back_changed_is_read_as_it_came_back() -> None:
+    async def body() -> None:
+        model = Recorder()
+        async with engine(model) as on:
+            made = await ask(on, input="secret")
+            lines = await on.export("p", made.id or "")
+            await on.delete("p", made.id or "")
+            await on.bring_in("p", lines.replace(b"secret", b"public"))
+            await ask(on, input="next", previous_interaction_id=made.id)
+            assert [text_in(step) for step in model.turns[-1].steps] == ["public", "ok", "next"]
+
+    run_async(body)
+
+
 def test_a_run_that_stops_the_server_again_and_again_ends_failed() -> None:
     async def body() -> None:
         record, frames = await whole_log({"google_search": ScriptedTool("google_search", ToolScript(result=[]))})

@@ -42,8 +42,10 @@ TEXTS = {
     "indented prose": "\n\n  Hello",
     "data": '{"city": "Paris", "name": "get_weather"}',
     "data named like a function": '{"name": "get_weather", "age": 3}',
-    "an unknown function": '{"name": "launch", "arguments": {}}',
-    "an unknown function in a tag": '<tool_call>{"name": "launch", "arguments": {}}</tool_call>',
+    "an unknown function after words": 'Like so:\n```json\n{"name": "launch", "arguments": {}}\n```',
+    "an unknown function with more": '{"name": "launch", "arguments": {}, "date": "1969-07-16"}',
+    "a person": '{"name": "Ada", "age": 36}',
+    "a person with a middle name": '{"name": "Ada Augusta", "arguments": {}}',
     "a list of numbers": "[1, 2, 3]",
     "a list of words": '["get_weather", "set_timer"]',
     "a link": "[get_weather](https://example.org) is a function.",
@@ -113,7 +115,7 @@ def test_how_an_answer_is_cut_into_pieces_makes_no_difference(texts: list[str], 
 @given(st.text(alphabet="{}[]()<>`\"'\\\n abc_tool_call/json:,=name", max_size=80), st.lists(st.integers(1, 9)))
 def test_any_text_without_a_call_comes_out_as_it_went_in(text: str, sizes: list[int]) -> None:
     parts = read(text, sizes, names=("never",))
-    assert "".join(part for part in parts if isinstance(part, str)) == text
+    assert calls(parts) or parts == [text] * bool(text)
 
 
 @given(st.dictionaries(st.text(max_size=8), st.one_of(st.integers(), st.text(), st.booleans(), st.none()), max_size=4))
@@ -162,9 +164,19 @@ def test_plain_json_is_released_as_soon_as_its_first_key_is_known() -> None:
     assert reader.feed('ty": ') == ['ty": ']
 
 
-def test_json_about_something_of_another_name_is_released_early() -> None:
+def test_json_about_something_with_a_name_is_released_at_its_second_key() -> None:
     reader = CallReader(NAMES)
-    assert reader.feed('{"name": "A') == ['{"name": "A']
+    assert reader.feed('{"name": "Ada", ') == []
+    assert reader.feed('"ag') == ['{"name": "Ada", "ag']
+
+
+def test_an_answer_that_begins_by_calling_a_made_up_function_is_a_call_of_it() -> None:
+    for text in (
+        '{"name": "add", "arguments": {"a": 1}}',
+        '```json\n{"name": "add", "arguments": {"a": 1}}\n```',
+        '<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>',
+    ):
+        assert calls(read(text, [1] * 90)) == [("add", {"a": 1})]
 
 
 def test_a_tag_without_arguments_is_a_call_without_arguments() -> None:
