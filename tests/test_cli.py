@@ -127,7 +127,7 @@ def test_a_server_that_cannot_be_started_says_why_in_a_line(arguments: list[str]
         ('source = "scripted"\nspeed = 1', "speed"),
         ('source = "http://h/v1"\nserver = "unheard-of"', "unheard-of"),
         ('source = "http://h/v1"\napi_key_env = "NOT_SET_ANYWHERE"', "NOT_SET_ANYWHERE"),
-        ('backend = "no.such.module:Model"', "no.such"),
+        ('backend = "nosuchmodule:Model"', "nosuchmodule"),
     ],
 )
 def test_an_option_that_a_model_does_not_have_is_refused(table: str, words: str, tmp_path: Path) -> None:
