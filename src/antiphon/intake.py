@@ -186,8 +186,8 @@ def check_modalities(found: list[wire.Step], readable: frozenset[str], model: st
         for field in ("content", "result"):
             items = getattr(step, field, None)
             for item in items if isinstance(items, list) else ():
-                modality = _MODALITY.get(type(item), "text")
-                if modality not in readable:
+                modality = _MODALITY.get(type(item))
+                if modality is not None and modality not in readable:
                     can = ", ".join(sorted(readable))
                     raise wire.InvalidRequest(f"The model '{model}' cannot read {modality} content; it reads: {can}.")
 
@@ -281,7 +281,7 @@ def _check_parameters(parameters: dict[str, Any] | None, path: str) -> None:
 
 def check_results(found: Sequence[wire.Step], conversation: Sequence[wire.Step]) -> None:
     """Refuse a result whose call is nowhere before it, or already has one."""
-    if not any(isinstance(step, wire.ResultStep) for step in found):
+    if not any(hasattr(step, "call_id") for step in found):
         return
     calls: set[str] = set()
     answered: set[str] = set()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import parse_qs, urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -48,10 +49,10 @@ class Edge:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         scope["path"] = _PREFIX.sub("/", scope["path"].rstrip("/") or "/", count=1)
-        headers = Headers(scope=scope)
-        origin = headers.get("origin")
+        headers = dict(scope["headers"])  # of one that is sent twice, the last counts
+        origin = headers[b"origin"].decode("latin-1") if b"origin" in headers else None
         try:
-            self._check_site(origin, headers.get("host", ""))
+            self._check_site(origin, headers.get(b"host", b"").decode("latin-1"))
             if origin is not None:
                 send = _reflecting(send, origin)
                 if scope["method"] == "OPTIONS":
@@ -72,12 +73,12 @@ class Edge:
         if host and name not in _LOOPBACK and name not in map(_name, self._origins):
             raise wire.PermissionDenied(f"This server is not known as '{host}' without keys; see --allow-origin.")
 
-    def _project(self, scope: Scope, headers: Headers) -> str:
+    def _project(self, scope: Scope, headers: dict[bytes, bytes]) -> str:
         if not self._keys:
             return DEFAULT_PROJECT
-        key = headers.get("x-goog-api-key")
-        if key is None and (bearer := headers.get("authorization", "")).lower().startswith("bearer "):
-            key = bearer[7:].strip()
+        key = headers[b"x-goog-api-key"].decode("latin-1") if b"x-goog-api-key" in headers else None
+        if key is None and (bearer := headers.get(b"authorization", b"")).lower().startswith(b"bearer "):
+            key = bearer[7:].strip().decode("latin-1")
         if key is None and scope["query_string"]:
             key = next(iter(parse_qs(scope["query_string"].decode("latin-1")).get("key", ())), None)
         if key is None:
@@ -89,6 +90,7 @@ class Edge:
         return project
 
 
+@lru_cache(maxsize=256)
 def _name(url: str) -> str | None:
     try:
         return urlsplit(url).hostname

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -61,6 +61,8 @@ class Endpoint:
         request = Request(scope, receive)
         try:
             response = await self._handler(request)
+        except ClientDisconnect:
+            return  # nobody is there to be answered
         except Exception as error:  # noqa: BLE001 - the edge of a request: whatever goes wrong has an answer
             response = translate(error, request.method, request.url.path)
         await response(scope, receive, send)
@@ -104,18 +106,18 @@ class Routes:
             await self._engine.abandon(run)
 
     async def _body(self, request: Request) -> bytes:
-        size = request.headers.get("content-length")
-        if size is not None and int(size) <= self._largest_body:
-            return await request.body()
         parts: list[bytes] = []
-        if size is None:
-            async for part in request.stream():
-                parts.append(part)
-                if sum(map(len, parts)) > self._largest_body:
-                    break
-            else:
-                return b"".join(parts)
-        raise wire.InvalidRequest(f"The request is larger than {self._largest_body} bytes.")
+        size = 0
+        while True:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._largest_body:
+                raise wire.InvalidRequest(f"The request is larger than {self._largest_body} bytes.")
+            if not message.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def get(self, request: Request) -> Response:
         """GET /interactions/{id}, with `stream` and `last_event_id` as a stream."""

@@ -26,6 +26,9 @@ from antiphon.ports import Fenced, Record, Segment, Stored
 T = TypeVar("T")
 _Job = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
 _BATCH = 256
+# A commit costs as much as several writes: when many come at once, the next commit waits a moment for more of them.
+_MANY = 4
+_GATHER_SECONDS = 0.001
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
 
@@ -62,8 +65,10 @@ class SqliteStore:
     # ------------------------------------------------------------------ the writing thread
 
     def _write_all(self, connection: sqlite3.Connection) -> None:
-        stop = False
+        stop, busy = False, False
         while not stop and (batch := self._jobs.get()) is not None:
+            if busy:
+                time.sleep(_GATHER_SECONDS)
             while len(batch) < _BATCH and not self._jobs.empty():
                 following = self._jobs.get()
                 if following is None:
@@ -71,6 +76,7 @@ class SqliteStore:
                     break
                 batch += following
             _deliver(_commit(connection, batch))
+            busy = len(batch) >= _MANY
         connection.close()
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -91,22 +97,22 @@ class SqliteStore:
     # ------------------------------------------------------------------ the store
 
     async def create(self, record: Record, status: wire.InteractionStatus, segment: Segment | None = None) -> None:
-        row = {
-            "id": record.id,
-            "project": record.project,
-            "previous_id": record.previous_interaction_id,
-            "status": status,
-            "updated": self._clock(),
-            "expires": record.expires,
-            "record": _encode(record),
-        }
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(self._queries["insert_interaction"], row)
-            if segment is not None:
-                self._insert(connection, record.id, segment)
-
-        await self._write(work)
+        frames = segment.frames if segment is not None else b""
+        # With a delta a step there is nothing to merge: the sweeper need not come by.
+        compact = bool(frames) and frames.count(b"event: step.delta") <= frames.count(b"event: step.start")
+        row = (
+            record.id,
+            record.project,
+            record.previous_interaction_id,
+            status,
+            self._clock(),
+            record.expires,
+            compact,
+            _encode(record),
+            frames,
+        )
+        query = self._queries["insert_interaction"]
+        await self._write(lambda connection: connection.execute(query, row).close())
 
     def _insert(self, connection: sqlite3.Connection, id: str, segment: Segment) -> None:
         row = {"id": id, "last": segment.last, "frames": segment.frames}
@@ -182,13 +188,11 @@ class SqliteStore:
             self._erase(connection, id)
 
     def _compact(self, connection: sqlite3.Connection, id: str) -> None:
-        frames = b"".join(row[0] for row in connection.execute(self._queries["segments"], {"id": id}))
-        merged = list(log.compact(log.decode(frames)))
-        if merged:
+        for stored in _stored(connection.execute(self._queries["get_claimed"], {"id": id}).fetchall()):
+            merged = log.compact(log.decode(stored.frames))
+            frames = b"".join(log.encode(event, seq) for seq, event in merged)
             connection.execute(self._queries["erase_segments"], {"id": id})
-            shorter = b"".join(log.encode(event, seq) for seq, event in merged)
-            self._insert(connection, id, Segment(merged[0][0], merged[-1][0], shorter))
-        connection.execute(self._queries["set_compacted"], {"id": id})
+            connection.execute(self._queries["set_compacted"], {"id": id, "frames": frames})
 
     async def secret(self) -> bytes:
         fresh = {"name": "thoughts", "value": secrets.token_bytes(32)}
@@ -245,8 +249,8 @@ def _stored(rows: list[Any]) -> Iterator[Stored]:
     """Rows of one interaction are neighbours, its segments in order."""
     for _, group in groupby(rows, key=lambda row: row[0]):
         segments = list(group)
-        _, record, status, updated, attempt, compacted, _ = segments[0]
-        frames = b"".join(row[6] for row in segments if row[6] is not None)
+        _, record, status, updated, attempt, compacted, first, _ = segments[0]
+        frames = b"".join([first, *(row[7] for row in segments if row[7] is not None)])
         yield Stored(_decode(record), status, updated, attempt, frames, bool(compacted))
 
 

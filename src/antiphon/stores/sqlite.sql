@@ -1,6 +1,6 @@
 -- insert_interaction: keep a new interaction
-INSERT INTO interaction (id, project, previous_id, status, updated, expires, record)
-VALUES (:id, :project, :previous_id, :status, :updated, :expires, :record);
+INSERT INTO interaction (id, project, previous_id, status, updated, expires, compacted, record, frames)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- insert_segment: keep more of a log
 INSERT INTO segment (interaction_id, last, frames) VALUES (:id, :last, :frames);
@@ -19,13 +19,13 @@ SELECT 1 FROM interaction WHERE id = :id;
 SELECT id FROM interaction WHERE status = 'in_progress' AND hidden = 0 ORDER BY id;
 
 -- get: one interaction that its project may see, a row for each segment
-SELECT i.id, i.record, i.status, i.updated, i.attempt, i.compacted, s.frames
+SELECT i.id, i.record, i.status, i.updated, i.attempt, i.compacted, i.frames, s.frames
 FROM interaction i LEFT JOIN segment s ON s.interaction_id = i.id
 WHERE i.id = :id AND i.project = :project AND i.hidden = 0 AND i.expires > :now
 ORDER BY s.last;
 
 -- get_claimed: the same for whoever holds the attempt
-SELECT i.id, i.record, i.status, i.updated, i.attempt, i.compacted, s.frames
+SELECT i.id, i.record, i.status, i.updated, i.attempt, i.compacted, i.frames, s.frames
 FROM interaction i LEFT JOIN segment s ON s.interaction_id = i.id
 WHERE i.id = :id
 ORDER BY s.last;
@@ -36,12 +36,12 @@ WITH RECURSIVE chain (id, depth) AS (
   UNION ALL
   SELECT i.previous_id, depth + 1 FROM chain JOIN interaction i USING (id) WHERE i.previous_id IS NOT NULL
 )
-SELECT i.id, i.record, i.status, i.updated, i.attempt, i.compacted, s.frames
+SELECT i.id, i.record, i.status, i.updated, i.attempt, i.compacted, i.frames, s.frames
 FROM chain JOIN interaction i USING (id) LEFT JOIN segment s ON s.interaction_id = i.id
 ORDER BY depth DESC, s.last;
 
 -- page: a project's interactions, newest first
-SELECT i.id, i.record, i.status, i.updated, i.attempt, i.compacted, s.frames
+SELECT i.id, i.record, i.status, i.updated, i.attempt, i.compacted, i.frames, s.frames
 FROM (
   SELECT * FROM interaction
   WHERE project = :project AND hidden = 0 AND expires > :now AND id < :before ORDER BY id DESC LIMIT :size
@@ -66,14 +66,11 @@ RETURNING previous_id;
 SELECT id FROM interaction
 WHERE compacted = 0 AND updated <= :before AND status <> 'in_progress' ORDER BY updated LIMIT :size;
 
--- segments: a log
-SELECT frames FROM segment WHERE interaction_id = :id ORDER BY last;
-
--- erase_segments: forget a log, to write it anew
+-- erase_segments: forget what came to a log afterwards, to write the log anew
 DELETE FROM segment WHERE interaction_id = :id;
 
--- set_compacted: say that a log has been merged
-UPDATE interaction SET compacted = 1 WHERE id = :id;
+-- set_compacted: keep a log that has been merged
+UPDATE interaction SET compacted = 1, frames = :frames WHERE id = :id;
 
 -- insert_secret: keep a secret, the first one of its name
 INSERT OR IGNORE INTO secret (name, value) VALUES (:name, :value);

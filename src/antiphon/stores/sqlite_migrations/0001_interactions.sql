@@ -9,7 +9,8 @@ CREATE TABLE interaction (
   compacted   INTEGER NOT NULL DEFAULT 0,   -- 0 -> 1 when the deltas of the ended log have been merged
   updated     REAL NOT NULL,
   expires     REAL NOT NULL,
-  record      BLOB NOT NULL
+  record      BLOB NOT NULL,
+  frames      BLOB NOT NULL                 -- the log as far as it was when the row was made: mostly the whole of it
 );
 CREATE INDEX interaction_by_project ON interaction (project, id) WHERE hidden = 0;
 CREATE INDEX interaction_by_previous ON interaction (previous_id) WHERE previous_id IS NOT NULL;
@@ -17,7 +18,7 @@ CREATE INDEX interaction_by_expiry ON interaction (expires) WHERE hidden = 0;
 CREATE INDEX interaction_unfinished ON interaction (id) WHERE status = 'in_progress';
 CREATE INDEX interaction_uncompacted ON interaction (updated) WHERE compacted = 0;
 
--- The log: frames as clients are sent them, many events to a row; `last` is the number of the row's last event.
+-- What came to a log afterwards: frames as clients are sent them, many events to a row; `last` is the number of the last.
 CREATE TABLE segment (
   interaction_id TEXT NOT NULL REFERENCES interaction (id) ON DELETE CASCADE,
   last           INTEGER NOT NULL,
