@@ -46,9 +46,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "ports": ("wire", "log"),
     "intake": ("wire", "ports", "faults", "schemas", "signature"),
     "resource": ("wire", "log", "ports"),
-    "run": ("wire", "log", "ports", "ids", "signature"),
+    "pasts": ("wire", "log", "ports"),
+    "run": ("wire", "log", "ports", "resource", "ids", "signature"),
     "transfer": ("wire", "log", "ports"),
-    "engine": ("wire", "log", "ports", "intake", "resource", "run", "transfer", "ids", "signature"),
+    "engine": ("wire", "log", "ports", "intake", "pasts", "resource", "run", "transfer", "ids", "signature"),
     "chat": ("wire", "ports", "tooltext"),
     "chat_answer": ("wire", "ports", "chat", "schemas", "toolforms"),
     "chat_http": ("wire", "ports", "chat", "chat_answer"),
@@ -89,7 +90,14 @@ PROVIDERS: dict[str, dict[str, str]] = {
 
 # Where any exception at all may be caught, and why.
 CATCH_ALL = {
+    # style.md would have three; each of the others was a way to lose the whole server to one bad run, row or tool.
+    "app.py: _sweep": "retention goes on after a round that failed",
+    "app.py: _warm": "a model that does not start must not keep the others from starting",
     "engine.py: Engine._guard": "whatever happens to a run ends in its log",
+    "engine.py: Engine._outcome": "a tool's fault is a result that the model sees",
+    "engine.py: Engine.recover": "one run that cannot be read must not keep the server from starting",
+    "run.py: Run._write": "a write that nobody waits for must not fail unseen",
+    "stores/sqlite.py: _commit": "one bad row must not end the thread that writes all of them",
     "engine.py: Engine._close": "an end that cannot be written must not take the others down",
     "server/routes.py: Endpoint.__call__": "whatever goes wrong with a request has an answer",
 }

@@ -177,15 +177,19 @@ async def _warm(models: dict[str, Model]) -> None:
         if start := getattr(model, "start", None):
             try:
                 await start()
-            except wire.ApiError as error:
-                logger.error("the model %s did not start: %s", name, error.message)
+            except Exception:
+                logger.exception("the model %s did not start", name)
 
 
 async def _sweep(engine: Engine, settings: Settings) -> None:
     while True:
-        touched = await engine.sweep(settings.compact_after)
-        if touched:
-            logger.info("swept %d interactions", touched)
+        try:
+            touched = await engine.sweep(settings.compact_after)
+        except Exception:  # retention goes on: the next round may have more luck
+            logger.exception("the sweep failed")
+        else:
+            if touched:
+                logger.info("swept %d interactions", touched)
         await asyncio.sleep(settings.sweep_every)
 
 

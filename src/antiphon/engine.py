@@ -19,25 +19,12 @@ from typing import Any, get_args
 import msgspec
 
 from antiphon import ids, intake, log, resource, signature, transfer, wire
-from antiphon.ports import (
-    Bus,
-    Fenced,
-    Finish,
-    Model,
-    Record,
-    Resolution,
-    Segment,
-    Store,
-    Stored,
-    Tool,
-    Turn,
-)
+from antiphon.pasts import Pasts, said_by
+from antiphon.ports import Bus, Fenced, Finish, Model, Record, Resolution, Segment, Store, Stored, Tool, Turn
 from antiphon.run import Run, Silence, Writer, lost, payload, result_of, tool_type
 
 logger = logging.getLogger("antiphon.engine")
 
-
-_PASTS = 256
 # A union's isinstance asks each of its members in turn.
 _CALLS = frozenset(get_args(wire.CallStep))
 _RESULTS = frozenset(get_args(wire.ResultStep))
@@ -123,7 +110,7 @@ class Engine:
         self._tools = dict(tools or {})
         self._clock = clock
         self._live: dict[str, Run] = {}
-        self._pasts: dict[str, Sequence[wire.Step]] = {}  # what was said does not change, unless it is deleted
+        self._pasts = Pasts(store)
 
     # ------------------------------------------------------------------ create
 
@@ -158,9 +145,9 @@ class Engine:
             store=request.store is not False,
         )
         turn = intake.turn(record, past, self._tools, followed=bool(request.stream or request.background))
-        run = Run(record, turn, self._bus.open(id))
         if record.background:
             await self.store.create(record, "in_progress")
+        run = Run(record, turn, self._bus.open(id))
         self._start(run)
         return run
 
@@ -171,23 +158,7 @@ class Engine:
         live = self._live.get(id)
         if live is not None and live.record.project == project and live.record.store:
             raise wire.InvalidRequest(f"Interaction '{id}' at 'previous_interaction_id' is still in progress.")
-        head = await self.store.get(project, id)
-        if head is None:
-            raise wire.NotFound(f"Interaction '{id}' at 'previous_interaction_id' was not found.")
-        if head.status == "in_progress":
-            raise wire.InvalidRequest(f"Interaction '{id}' at 'previous_interaction_id' is still in progress.")
-        past = self._pasts.get(id)
-        if past is None:
-            chain = await self.store.lineage(project, id)
-            past = tuple(step for stored in chain for step in _said(stored))
-            self._remember(id, past)
-        return head.record, past
-
-    def _remember(self, id: str, past: Sequence[wire.Step]) -> None:
-        """Keep what was said up to an interaction's end, for the turn that is likely to follow it soon."""
-        self._pasts[id] = past
-        if len(self._pasts) > _PASTS:
-            del self._pasts[next(iter(self._pasts))]
+        return await self._pasts.before(project, id)
 
     def thought_text(self, step: wire.ThoughtStep) -> str:
         """The thought sealed in a step; '' where it has none, or one that is not ours."""
@@ -200,14 +171,12 @@ class Engine:
 
     def _start(self, run: Run) -> None:
         self._live[run.record.id] = run
-        run.task = asyncio.create_task(self._run(run))
+        run.task = asyncio.create_task(self._guard(run))
+        run.task.add_done_callback(lambda _: self._ended(run))
 
-    async def _run(self, run: Run) -> None:
-        try:
-            await self._guard(run)
-        finally:
-            self._live.pop(run.record.id, None)
-            run.channel.close()
+    def _ended(self, run: Run) -> None:
+        self._live.pop(run.record.id, None)
+        run.channel.close()
 
     async def _guard(self, run: Run) -> None:
         """Whatever happens to a run ends in its log, once, with a status."""
@@ -228,7 +197,7 @@ class Engine:
     async def _advance(self, run: Run) -> None:
         record, state = run.record, run.state
         if state.position == "new":
-            await run.append(self.store, wire.InteractionCreated(interaction=resource.created(record)))
+            await run.append(self.store, wire.InteractionCreated(interaction=resource.created(record)), hold=True)
             id = record.id if record.store else ""
             await run.append(self.store, wire.InteractionStatusUpdate(interaction_id=id, status="in_progress"))
         cut = False
@@ -263,8 +232,8 @@ class Engine:
             raise wire.DeadlineExceeded(f"The model said nothing for {self.limits.silence:g} s.") from None
         if finish is None:
             raise wire.Internal("The model's answer broke off.")
-        await writer.end()
         run.usage = run.usage + finish.tokens
+        await writer.end(run.usage)
         cut = finish.reason == "length"
         if turn.schema is not None and not cut:
             intake.check_answer(run.state.steps, turn.schema)
@@ -279,9 +248,20 @@ class Engine:
         index = len(run.state.steps)
         await run.append(self.store, wire.StepStart(index=index, step=result_of(call)))
         await run.flush(self.store)  # what may have effects has left its trace before it begins
-        result = await tool.run(call)
-        await run.append(self.store, wire.StepDelta(index=index, delta=payload(result)))
+        delta = await self._outcome(tool, call)
+        await run.append(self.store, wire.StepDelta(index=index, delta=delta))
         await run.append(self.store, wire.StepStop(index=index), hold=True)
+
+    async def _outcome(self, tool: Tool, call: wire.ToolCallStep) -> Any:
+        """What comes of a call: whatever goes wrong with it is a result that the model sees."""
+        try:
+            async with asyncio.timeout(self.limits.silence):
+                return payload(await tool.run(call))
+        except TimeoutError:
+            return lost(result_of(call), f"The tool gave no result within {self.limits.silence:g} s.")
+        except Exception as error:
+            logger.exception("the tool %s failed", tool.type)
+            return lost(result_of(call), f"The tool failed: {type(error).__name__}.")
 
     async def _end(self, run: Run, status: wire.InteractionStatus) -> None:
         run.updated = self._clock()
@@ -290,13 +270,13 @@ class Engine:
         await run.finish(self.store)
         if run.record.store:
             said = (step for step in run.state.steps if step.error is None)
-            self._remember(run.record.id, (*run.turn.steps, *said))
+            self._pasts.remember(run.record.id, (*run.turn.steps, *said), run.record.previous_interaction_id)
 
     async def _close(self, run: Run, status: wire.InteractionStatus, error: wire.ApiError | None = None) -> None:
         """End a run that could not end by itself."""
         run.error = error
         if run.state.ended:
-            return  # its end could not be written: on disk it stays open, and nobody was told otherwise
+            return run.give_up()  # its end could not be written, and nobody was told otherwise
         try:
             cause = wire.Status(code=13, message=error.message) if error is not None else None
             if run.state.open is not None:
@@ -307,6 +287,7 @@ class Engine:
             await self._end(run, status)
         except Exception:
             logger.exception("the end of %s could not be written", run.record.id)
+            run.give_up()
 
     # ------------------------------------------------------------------ recover
 
@@ -314,22 +295,32 @@ class Engine:
         """Go on with every run that a stop of the server cut short. How many there were."""
         unfinished = await self.store.unfinished()
         for id in unfinished:
-            stored = await self.store.claim(id)
-            if stored is not None:
-                await self._resume(stored)
+            try:
+                stored = await self.store.claim(id)
+                if stored is not None:
+                    await self._resume(stored)
+            except Exception:  # one that cannot be read must not keep the others, and the server, from going on
+                logger.exception("interaction %s cannot be gone on with", id)
         return len(unfinished)
+
+    def _adopt(self, stored: Stored) -> Run:
+        """A run that goes on from what an earlier attempt wrote."""
+        record = stored.record
+        state = log.fold(log.decode(stored.frames))
+        channel = self._bus.open(record.id, Segment(1, state.seq, stored.frames) if state.seq else None)
+        run = Run(record, Turn(model=record.target, steps=(), conversation=record.conversation), channel)
+        run.take_over(state, stored.attempt)
+        return run
 
     async def _resume(self, stored: Stored) -> None:
         record = stored.record
         chain = await self.store.lineage(record.project, record.id)
-        past = [step for earlier in chain[:-1] for step in _said(earlier)]
-        state = log.fold(log.decode(stored.frames))
-        channel = self._bus.open(record.id, Segment(1, state.seq, stored.frames) if state.seq else None)
-        turn = Turn(model=record.target, steps=(), conversation=record.conversation)
-        run = Run(record, turn, channel)
-        run.take_over(state, stored.attempt)
+        past = said_by(chain[:-1])
+        run = self._adopt(stored)
         try:
             await self._close_cut(run)
+            if not chain:
+                raise wire.Internal("The interaction expired while the server was stopped.")
             if stored.attempt > self.limits.attempts:
                 raise wire.Internal(f"The server stopped {stored.attempt - 1} times during this interaction.")
             if record.target not in self._models:
@@ -337,7 +328,7 @@ class Engine:
             run.turn = intake.turn(record, past, self._tools, followed=True)
         except wire.ApiError as error:
             await self._close(run, "failed", error)
-            channel.close()
+            run.channel.close()
             return
         self._start(run)
 
@@ -353,7 +344,8 @@ class Engine:
         tool = self._tools.get(tool_type(step)) if isinstance(step, wire.ToolResultStep) else None
         if isinstance(step, wire.ToolResultStep) and (tool is None or not tool.rerunnable):
             # It may have had its effect, so it is not run again: the model is told that the outcome is unknown.
-            await run.append(self.store, wire.StepDelta(index=index, delta=lost(step)))
+            why = "The server stopped while this was running: whether it had its effect is not known."
+            await run.append(self.store, wire.StepDelta(index=index, delta=lost(step, why)))
             error = None
         await run.append(self.store, wire.StepStop(index=index, error=error), hold=error is None)
 
@@ -379,7 +371,7 @@ class Engine:
                 raise wire.OutOfRange(f"Event {after} is after the last event of interaction '{id}'.")
             return live.channel.follow(after)
         stored = await self._stored(project, id)
-        return _at_once(_replay(stored, after))
+        return _at_once(_replay(stored, after), ended=stored.status != "in_progress")
 
     def _find_foreground(self, project: str, id: str) -> Run | None:
         """A foreground run is in this process's memory until it ends; then, like all others, in the store."""
@@ -397,13 +389,7 @@ class Engine:
     async def page(self, project: str, before: str | None, size: int) -> wire.InteractionList:
         """A page of interactions, newest first, without their steps."""
         found = await self.store.page(project, before, size + 1)
-        shown = [
-            msgspec.structs.replace(
-                resource.interaction(stored.record, log.fold(log.decode(stored.frames)), stored.updated, whole=True),
-                steps=None,
-            )
-            for stored in found[:size]
-        ]
+        shown = [resource.summary(stored.record, log.last(stored.frames), stored.updated) for stored in found[:size]]
         more = found[size - 1].record.id if len(found) > size else None
         return wire.InteractionList(interactions=shown or None, next_page_token=more)
 
@@ -412,18 +398,14 @@ class Engine:
         chain = await self.store.lineage(project, id)
         if not chain:
             raise wire.NotFound(f"Interaction '{id}' was not found.")
-        return b"".join(map(transfer.line, chain))
+        return transfer.lines(chain)
 
     async def bring_in(self, project: str, lines: bytes) -> list[str]:
         """Keep an exported conversation as it was, under its own ids. Raises InvalidRequest, and AlreadyExists."""
-        chain = transfer.read(lines, project, self._clock() + self.limits.retention)
+        chain = transfer.read(lines, project, self._clock(), self.limits.retention)
         for stored in chain:
-            if await self.store.exists(stored.record.id):
-                raise wire.AlreadyExists(f"Interaction '{stored.record.id}' is already here.")
-        for stored in chain:
-            self._pasts.pop(stored.record.id, None)
-            last = log.number(log.split(stored.frames)[-1])
-            await self.store.create(stored.record, stored.status, Segment(1, last, stored.frames))
+            self._pasts.forget(stored.record.id)
+        await self.store.bring_in(chain)
         return [stored.record.id for stored in chain]
 
     # ------------------------------------------------------------------ stop
@@ -435,16 +417,25 @@ class Engine:
         stored = await self._stored(project, id)
         if stored.status == "in_progress":
             await self._stop(id)
+            await self._close_orphan(id)
         elif stored.status != "cancelled":
             raise wire.FailedPrecondition(f"Interaction '{id}' is not running: its status is '{stored.status}'.")
         return await self.get(project, id)
+
+    async def _close_orphan(self, id: str) -> None:
+        """End what is in progress and run by nobody, since its end could not be written."""
+        stored = await self.store.claim(id) if id not in self._live else None
+        if stored is not None:
+            run = self._adopt(stored)
+            await self._close(run, "cancelled")
+            run.channel.close()
 
     async def delete(self, project: str, id: str) -> None:
         """Stop an interaction if it runs, and delete it. Raises NotFound."""
         run = self._live.get(id)
         if run is not None and run.record.store and run.record.project == project:
             await self._stop(id)
-        self._pasts.pop(id, None)
+        self._pasts.forget(id)
         if not await self.store.delete(project, id):
             raise wire.NotFound(f"Interaction '{id}' was not found.")
 
@@ -466,22 +457,18 @@ class Engine:
         return await self.store.sweep(now, now - compact_after)
 
     async def aclose(self) -> None:
-        """Stop. Background runs stay open in the store, and go on at the next start."""
-        tasks = [run.task for run in self._live.values() if run.task is not None]
-        for run in self._live.values():
-            if run.task is not None and not run.state.ended:
-                run.task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        """Stop. Background runs stay open in the store, and go on at the next start; that counts as no crash."""
+        runs = list(self._live.values())
+        tasks = [run.task for run in runs if run.task is not None and not run.state.ended]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for run in runs:
+            if run.record.background and not run.state.ended:
+                await self.store.release(run.record.id, run.attempt)
 
 
 # ---------------------------------------------------------------------------------------------------- readings
-
-
-def _said(stored: Stored) -> list[wire.Step]:
-    """What an earlier interaction adds to the conversation: its input, and what came of it; not what was cut short."""
-    generated = log.fold(log.decode(stored.frames)).timeline()
-    return [*stored.record.input, *(step for step in generated if step.error is None)]
 
 
 def _replay(stored: Stored, after: int) -> list[bytes]:
@@ -498,5 +485,5 @@ def _replay(stored: Stored, after: int) -> list[bytes]:
     return frames[numbers.index(after) + 1 :]
 
 
-async def _at_once(frames: list[bytes]) -> AsyncIterator[bytes]:
-    yield b"".join([*frames, log.DONE])
+async def _at_once(frames: list[bytes], *, ended: bool) -> AsyncIterator[bytes]:
+    yield b"".join([*frames, log.DONE] if ended else frames)

@@ -127,12 +127,13 @@ def _item(item: Any, path: str) -> list[wire.Step]:
         _check_content(item, path)
         return _user([item], path)
     if isinstance(item, wire.UserInputStep):
+        if item.error is not None:
+            raise wire.InvalidRequest(f"Unknown parameter 'error' at '{path}'.")
         content = item.content
         if isinstance(content, str):
             return _user([wire.TextContent(text=content)], path)
         return _user(content or [], path)
-    if isinstance(item, wire.ModelOutputStep | wire.FunctionResultStep):
-        _check_contents(item, path)
+    _check_contents(item, path)
     return [item]
 
 
@@ -147,6 +148,7 @@ def _user(contents: list[Any], path: str) -> list[wire.Step]:
             if own:
                 found.append(wire.UserInputStep(content=own))
                 own = []
+            _check_contents(item, f"{path}.content[{place}]")
             found.append(item)
         else:
             _check_content(item, f"{path}.content[{place}]")
@@ -156,20 +158,20 @@ def _user(contents: list[Any], path: str) -> list[wire.Step]:
     return found
 
 
-def _check_contents(step: wire.ModelOutputStep | wire.FunctionResultStep, path: str) -> None:
-    name = "result" if isinstance(step, wire.FunctionResultStep) else "content"
-    value = getattr(step, name)
-    if isinstance(value, list):
-        for place, item in enumerate(value):
-            _check_content(item, f"{path}.{name}[{place}]")
+def _check_contents(step: wire.Step, path: str) -> None:
+    for name in ("content", "summary", "result"):
+        items = getattr(step, name, None)
+        for place, item in enumerate(items if isinstance(items, list) else ()):
+            if isinstance(item, _CONTENT):
+                _check_content(item, f"{path}.{name}[{place}]")
 
 
 def _check_content(item: Any, path: str) -> None:
-    if isinstance(item, wire.TextContent | wire.Function):
+    if isinstance(item, wire.TextContent):
         return
-    if (item.data is None) == (item.uri is None):
+    if (not item.data) == (not item.uri):
         raise wire.InvalidRequest(f"Exactly one of 'data' and 'uri' is required at '{path}'.")
-    if item.data is not None:
+    if item.data:
         if item.mime_type is None:
             raise wire.InvalidRequest(f"'mime_type' is required beside 'data' at '{path}'.")
         try:
@@ -202,16 +204,26 @@ def answer_format(request: wire.CreateInteraction) -> Format:
     """
     given = request.response_format
     many = given if isinstance(given, list) else [] if given is None else [given]
-    wanted = Format(json=request.response_mime_type == "application/json")
-    for place, item in enumerate(many):
-        path = f"response_format[{place}]" if isinstance(given, list) else "response_format"
-        kind = item.get("type")
-        is_format = isinstance(kind, str) and kind in _FORMAT_TYPES
-        wanted = _format(item, path) if is_format else Format(json=True, schema=item)
-        if wanted.schema is not None and (fault := schemas.malformed(wanted.schema)):
-            raise wire.InvalidRequest(f"The schema at '{path}' cannot be read: {fault}.")
-        if wanted.schema is not None and len(many) > 1:
-            raise wire.InvalidRequest(f"A schema at '{path}' cannot be combined with other formats.")
+    found = [
+        _wanted(item, f"response_format[{place}]" if isinstance(given, list) else "response_format")
+        for place, item in enumerate(many)
+    ]
+    if len(found) > 1:
+        raise wire.InvalidRequest("Only one text format can be answered at 'response_format'.")
+    older = request.response_mime_type
+    if not found:
+        return Format(json=older == "application/json")
+    if older is not None and (older == "application/json") != found[0].json:
+        raise wire.InvalidRequest("'response_mime_type' contradicts 'response_format'.")
+    return found[0]
+
+
+def _wanted(item: dict[str, Any], path: str) -> Format:
+    kind = item.get("type")
+    is_format = isinstance(kind, str) and kind in _FORMAT_TYPES
+    wanted = _format(item, path) if is_format else Format(json=True, schema=item)
+    if wanted.schema is not None and (fault := schemas.malformed(wanted.schema)):
+        raise wire.InvalidRequest(f"The schema at '{path}' cannot be read: {fault}.")
     return wanted
 
 
@@ -261,8 +273,8 @@ def check_tools(tools: list[wire.Tool] | None) -> None:
             if tool.name is None:
                 raise wire.InvalidRequest(f"Missing required parameter 'name' at '{path}'.")
             _check_parameters(tool.parameters, path)
-            if tool.defer_loading:
-                raise wire.InvalidRequest(f"'defer_loading' at '{path}' is not supported on this server.")
+            for field in ("defer_loading", "short_description"):
+                _refuse(tool, field, "is not supported on this server.", f"{path}.")
         # Servers of tools may be several; everything else goes by its name, the model's name for it included.
         name = tool.name if isinstance(tool, wire.Function | wire.McpServer) else kind
         if name in seen:

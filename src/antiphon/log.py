@@ -154,13 +154,14 @@ def assemble(step: wire.Step, deltas: Iterable[Any], error: wire.Status | None =
 class State:
     """What a list of events adds up to. `seq` is the number of the last event, `steps` those that have stopped."""
 
-    __slots__ = ("deltas", "errors", "interaction", "open", "position", "seq", "status", "steps")
+    __slots__ = ("deltas", "errors", "interaction", "open", "position", "seq", "status", "steps", "usage")
 
     def __init__(self) -> None:
         self.position = "new"
         self.seq = 0
         self.status: wire.InteractionStatus = "in_progress"
         self.interaction: wire.StreamInteraction | None = None  # as the latest created or completed event shows it
+        self.usage: wire.Usage | None = None  # as far as a stop has told it
         self.errors: list[wire.Error] = []
         self.steps: list[wire.Step] = []
         self.open: wire.Step | None = None
@@ -220,6 +221,7 @@ def _take_start(state: State, event: wire.StepStart) -> None:
 def _take_stop(state: State, event: wire.StepStop) -> None:
     assert state.open is not None
     state.steps.append(assemble(state.open, state.deltas, event.error))
+    state.usage = event.usage or state.usage
     state.open, state.deltas = None, []
 
 
@@ -343,6 +345,13 @@ def decode(frames: bytes) -> Iterator[tuple[int, wire.InteractionEvent]]:
         event = _decoder.decode(frame[frame.index(b"\ndata: ") + 7 :])
         event.event_id = None  # the number says it; written again, it would stand there twice
         yield number(frame), event
+
+
+def last(frames: bytes) -> wire.InteractionEvent | None:
+    """The last event of some frames."""
+    start = frames.rfind(b"\n\n", 0, -2)
+    found = list(decode(frames[start + 2 if start >= 0 else 0 :]))
+    return found[-1][1] if found else None
 
 
 def position(event_id: str) -> int:

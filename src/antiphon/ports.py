@@ -147,7 +147,7 @@ class Tool(Protocol):
 # ---------------------------------------------------------------------------------------------------- stores
 
 
-class Record(msgspec.Struct, kw_only=True):
+class Record(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What is kept of an interaction beside its events. Times are seconds since 1970.
 
     `conversation` is the id of the chain's first interaction, `tools` what the run may use (its own, or the parent's
@@ -179,6 +179,7 @@ class Stored(msgspec.Struct):
     attempt: int
     frames: bytes
     compacted: bool = False
+    hidden: bool = False  # deleted or expired, and only still there as the past of a later turn
 
 
 class Segment(msgspec.Struct):
@@ -206,6 +207,14 @@ class Store(Protocol):
 
     async def claim(self, id: str) -> Stored | None:
         """Begin a new attempt at an interaction that has not ended: older attempts can write nothing more."""
+        ...
+
+    async def release(self, id: str, attempt: int) -> None:
+        """Give an attempt back that was stopped in good order: the next claim gets its number again."""
+        ...
+
+    async def bring_in(self, chain: Sequence[Stored]) -> None:
+        """Keep ended interactions from elsewhere, all or none. Raises AlreadyExists where one of the ids is taken."""
         ...
 
     async def exists(self, id: str) -> bool:

@@ -6,6 +6,8 @@ import time
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from antiphon import log, wire
 from antiphon.ports import Record, Tokens
 
@@ -30,6 +32,18 @@ def usage(tokens: Tokens) -> wire.Usage:
         total_output_tokens=tokens.output,
         total_tool_use_tokens=0,
         total_thought_tokens=tokens.thought,
+    )
+
+
+def tokens(usage: wire.Usage | None) -> Tokens:
+    """The counts of a usage, to go on counting from."""
+    if usage is None:
+        return Tokens()
+    return Tokens(
+        usage.total_input_tokens or 0,
+        usage.total_output_tokens or 0,
+        usage.total_thought_tokens or 0,
+        usage.total_cached_tokens or 0,
     )
 
 
@@ -61,6 +75,16 @@ def completed(
         error=errors[0] if errors else None,
         model_substitution=record.substitution,
     )
+
+
+def summary(record: Record, last: wire.InteractionEvent | None, updated: float) -> wire.Interaction:
+    """The resource without its steps, from the last event of its log alone."""
+    state = log.State()
+    if isinstance(last, wire.InteractionCompleted):
+        state.interaction = last.interaction
+        state.status = last.interaction.status
+        state.errors = list(last.interaction.errors or ())
+    return msgspec.structs.replace(interaction(record, state, updated, whole=True), steps=None)
 
 
 def interaction(

@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon import ids, log, signature, wire
+from antiphon import ids, log, resource, signature, wire
 from antiphon.ports import Call, Channel, Record, Segment, Store, Text, Thought, Tokens, Tool, Turn
 
 FLUSH_SECONDS = 0.03
+LONGEST_PAUSE = 20.0  # seconds between two tries to write; after it a store counts as gone for good
 
 
 class Run:
@@ -40,12 +41,14 @@ class Run:
         self._written = 0  # the number of the last event that followers have been told
         self._timer: asyncio.TimerHandle | None = None
         self._unseen: asyncio.Task[None] | None = None
+        self._fault: Exception | None = None  # what keeps this run from writing anything more
         self._lock = asyncio.Lock()
 
     def take_over(self, state: log.State, attempt: int) -> None:
         """Go on from where an earlier attempt came to."""
         self.state = state
         self.attempt = attempt
+        self.usage = resource.tokens(state.usage)
         self._written = state.seq
 
     async def append(self, store: Store, event: wire.InteractionEvent, *, hold: bool = False) -> None:
@@ -59,7 +62,8 @@ class Run:
         self._held = []
         if not self.record.background:
             if not self.state.ended:  # the end is shown by `finish`, once it is written
-                segment = self._take()
+                segment = self._segment()
+                self._advance(segment)
                 self._shown.append(segment.frames)
                 self.channel.publish(segment)
         elif isinstance(event, wire.StepDelta):
@@ -73,42 +77,67 @@ class Run:
         self._unseen = asyncio.create_task(self._write(store))
 
     async def flush(self, store: Store) -> None:
-        """Write what waits, then show it. Raises Fenced where another attempt has taken over."""
+        """Write what waits, then show it. Raises Fenced where another attempt has taken over, Unavailable in the end."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._unseen is not None and self._unseen.done():
-            self._unseen.result()  # a write that failed with nobody waiting for it must stop the run
         if not self.record.background:
             return
         # Shielded: a run that is cancelled meanwhile must still show what is being written.
         await asyncio.shield(asyncio.create_task(self._write(store)))
 
     async def _write(self, store: Store) -> None:
+        """Write what waits. A store that is away is waited for, since what was said must not be lost."""
         async with self._lock:
-            if self._waiting:
-                segment = self._take()
+            pause = 0.05
+            while self._waiting and self._fault is None:
+                segment = self._segment()
                 status = self.state.status if self.state.ended else "in_progress"
-                await store.append(self.record.id, self.attempt, status, segment)
-                self.channel.publish(segment)
+                try:
+                    await store.append(self.record.id, self.attempt, status, segment)
+                except wire.Unavailable as fault:
+                    if pause > LONGEST_PAUSE:
+                        self._fault = fault
+                    else:
+                        await asyncio.sleep(pause)
+                        pause *= 2
+                except Exception as fault:  # noqa: BLE001 - kept for whoever writes next: nobody may be waiting for this
+                    self._fault = fault
+                else:
+                    self._advance(segment)
+                    self.channel.publish(segment)
+        if self._fault is not None:
+            raise self._fault
 
     async def finish(self, store: Store) -> None:
         """Write and show the end."""
         if self.record.background:
             await self.flush(store)
         else:
-            segment = self._take()
+            segment = self._segment()
             if self.record.store:
                 whole = Segment(1, self.state.seq, b"".join([*self._shown, segment.frames]))
                 await store.create(self.record, self.state.status, whole)
+            self._advance(segment)
             self.channel.publish(segment)
         self.channel.close(ended=True)
 
-    def _take(self) -> Segment:
-        waiting, self._waiting = self._waiting, []
-        first = self._written + 1
-        self._written += len(waiting)
-        return Segment(first, self._written, b"".join(waiting))
+    def give_up(self) -> None:
+        """The end cannot be kept. Who follows a foreground run is told so; a background run can be gone on with later."""
+        if self._unseen is not None and self._unseen.done() and not self._unseen.cancelled():
+            self._unseen.exception()  # looked at, so that nobody is told that it was not
+        if not self.record.background and self.error is not None:
+            shown = wire.Error(code=self.error.code, message=self.error.message)
+            last = self.state.seq + 1
+            self.channel.publish(Segment(last, last, log.encode(wire.ErrorEvent(error=shown), None)))
+            self.channel.close(ended=True)
+
+    def _segment(self) -> Segment:
+        return Segment(self._written + 1, self._written + len(self._waiting), b"".join(self._waiting))
+
+    def _advance(self, segment: Segment) -> None:
+        del self._waiting[: segment.last - self._written]
+        self._written = segment.last
 
 
 class Silence:
@@ -156,6 +185,7 @@ class Writer:
         self._open: Literal["thought", "text", "call", "tool"] | None = None
         self._call = -1  # the model's own number of the call that is open
         self._name = ""
+        self._called = False  # whether a tool of the server has been called
         self._pieces: list[str] = []  # a thought's text, or a call's arguments
 
     async def take(self, delta: Text | Thought | Call) -> None:
@@ -180,6 +210,7 @@ class Writer:
             id = ids.call_id()
             if delta.name in self._tools:
                 tool = self._tools[delta.name]
+                self._called = True
                 await self._start("tool", bare(tool.call(id, delta.name, {})))
             else:
                 step = wire.FunctionCallStep(id=id, name=delta.name, arguments={}, signature="")
@@ -188,19 +219,22 @@ class Writer:
         if self._open == "call" and delta.arguments:
             await self._delta(wire.ArgumentsDelta(arguments=delta.arguments))
 
-    async def end(self) -> None:
-        """Close what is open. An answer without a word still has its step, so that every timeline ends in one."""
+    async def end(self, used: Tokens) -> None:
+        """Close what is open. An answer without a word still has its step, so that every timeline ends in one.
+
+        Where tools follow, the stop tells what has been `used` so far: a run that is cut short there must not forget it.
+        """
         if self._open in (None, "thought"):
             await self._start("text", wire.ModelOutputStep())
             await self._delta(wire.TextDelta(text=""))
-        await self._stop()
+        await self._stop(resource.usage(used) if self._called else None)
 
     async def _start(self, kind: Literal["thought", "text", "call", "tool"], step: wire.Step) -> None:
         await self._stop()
         self._open, self._pieces = kind, []
         await self._run.append(self._store, wire.StepStart(index=len(self._run.state.steps), step=step))
 
-    async def _stop(self) -> None:
+    async def _stop(self, used: wire.Usage | None = None) -> None:
         if self._open == "thought":
             await self._delta(wire.ThoughtSignatureDelta(signature=signature.seal(self._key, "".join(self._pieces))))
         elif self._open in ("call", "tool"):
@@ -210,7 +244,8 @@ class Writer:
                 await self._delta(payload(self._tools[self._name].call(started.id, self._name, arguments)))
         if self._open is not None:
             self._open = None
-            await self._run.append(self._store, wire.StepStop(index=len(self._run.state.steps)), hold=True)
+            stop = wire.StepStop(index=len(self._run.state.steps), usage=used)
+            await self._run.append(self._store, stop, hold=True)
 
     async def _delta(self, delta: Any) -> None:
         await self._run.append(self._store, wire.StepDelta(index=len(self._run.state.steps), delta=delta))
@@ -241,7 +276,6 @@ def bare(step: Any) -> Any:
 _RESULT_OF: dict[str, type[Any]] = {
     str(kind.__struct_config__.tag).removesuffix("_result"): kind for kind in wire.ToolResultStep.__args__
 }
-_LOST = "The server stopped while this was running: whether it had its effect is not known."
 
 
 def result_of(call: wire.ToolCallStep) -> Any:
@@ -255,10 +289,10 @@ def tool_type(step: wire.ToolCallStep | wire.ToolResultStep) -> str:
     return "mcp_server" if type == "mcp_server_tool" else type
 
 
-def lost(result: Any) -> Any:
-    """The payload of a result that will never come, in words where the type has room for them."""
+def lost(result: Any, why: str) -> Any:
+    """The payload of a result that will never come, with the reason where the type has room for words."""
     words = isinstance(result, wire.CodeExecutionResultStep | wire.McpServerToolResultStep)
-    said = {"result": _LOST} if words else {}
+    said = {"result": why} if words else {}
     return payload(type(result)(call_id=result.call_id, is_error=True, **said))
 
 

@@ -22,8 +22,21 @@ type_names: dict[str, Callable[[Any], bool]] = {
 
 def violation(value: Any, schema: Mapping[str, Any] | bool) -> str | None:
     """Say where `value` breaks `schema` and how, as `city: must be string`; None when it fits."""
-    root = schema if isinstance(schema, Mapping) else {}
-    return next(_faults(value, schema, root, ""), None)
+    root = _Root(schema if isinstance(schema, Mapping) else {})
+    try:
+        return next(_faults(value, schema, root, ""), None)
+    except (_TooMuch, RecursionError):
+        return "its schema is too much work to check"
+
+
+class _TooMuch(Exception):
+    """The work that one check may take is used up."""
+
+
+class _Root(dict[str, Any]):
+    """The whole schema, and how many more checks may be made under it: references can multiply beyond all bounds."""
+
+    left = 200_000
 
 
 def _is_number(value: Any) -> bool:
@@ -35,6 +48,10 @@ def _faults(value: Any, schema: Any, root: Mapping[str, Any], path: str) -> Iter
         if schema is False:
             yield _at(path, "is not allowed")
         return
+    if isinstance(root, _Root):
+        root.left -= 1
+        if root.left < 0:
+            raise _TooMuch
     for keyword, check in _CHECKS.items():
         if keyword in schema:
             yield from check(value, schema, root, path)
@@ -154,11 +171,14 @@ _CHECKS: dict[str, Check] = {
 # ------------------------------------------------------------------------------------------------ well-formedness
 
 _DEEPEST = 64
+_WIDEST = 5_000  # schemas that one and the same value has to be held against
+_LARGEST_COUNT = 100_000
 
 
 def malformed(schema: Any) -> str | None:
     """Say what keeps a schema from being one, as `properties.age: 'type' must be a type's name`; None when it is one."""
-    return next(_flaws(schema, schema if isinstance(schema, Mapping) else {}, "", 0), None)
+    root = schema if isinstance(schema, Mapping) else {}
+    return next(_flaws(schema, root, "", 0), None)
 
 
 def _is_type(value: Any) -> bool:
@@ -167,7 +187,7 @@ def _is_type(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_COUNT
 
 
 _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -177,8 +197,8 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "properties": (lambda value: isinstance(value, dict), "an object of schemas"),
     "$defs": (lambda value: isinstance(value, dict), "an object of schemas"),
     "definitions": (lambda value: isinstance(value, dict), "an object of schemas"),
-    "minItems": (_is_count, "a count"),
-    "maxItems": (_is_count, "a count"),
+    "minItems": (_is_count, f"a count up to {_LARGEST_COUNT}"),
+    "maxItems": (_is_count, f"a count up to {_LARGEST_COUNT}"),
     **{name: (_is_number, "a number") for name in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")},
     **{
         name: (lambda value: isinstance(value, list) and bool(value), "a list of schemas")
@@ -190,19 +210,24 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
 def _flaws(schema: Any, root: Mapping[str, Any], path: str, depth: int) -> Iterator[str]:
     if isinstance(schema, bool):
         return
-    if not isinstance(schema, Mapping):
-        yield _at(path, "must be an object")
-    elif depth > _DEEPEST:
-        yield _at(path, "is nested too deeply")
-    else:
-        for keyword, (fits, form) in _FORMS.items():
-            if keyword in schema and not fits(schema[keyword]):
-                yield _at(path, f"{keyword!r} must be {form}")
-                return
-        if "$ref" in schema and not _resolves(schema, root):
-            yield _at(path, "'$ref' leads nowhere")
-        for name, inner in _inner(schema):
-            yield from _flaws(inner, root, f"{path}.{name}" if path else name, depth + 1)
+    flaw = "must be an object" if not isinstance(schema, Mapping) else _flaw(schema, root)
+    if depth > _DEEPEST:
+        flaw = "is nested too deeply"
+    if flaw is not None:
+        yield _at(path, flaw)
+        return
+    for name, inner in _inner(schema):
+        yield from _flaws(inner, root, f"{path}.{name}" if path else name, depth + 1)
+
+
+def _flaw(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str | None:
+    """What is wrong with a schema itself, those within it aside."""
+    for keyword, (fits, form) in _FORMS.items():
+        if keyword in schema and not fits(schema[keyword]):
+            return f"{keyword!r} must be {form}"
+    if "$ref" in schema and not _resolves(schema, root):
+        return "'$ref' leads nowhere"
+    return _spread(schema, root)
 
 
 def _inner(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -238,3 +263,17 @@ def _resolves(schema: Mapping[str, Any], root: Mapping[str, Any]) -> bool:
         seen.append(current)
         current = _target(current["$ref"], root)
     return isinstance(current, Mapping | bool)
+
+
+def _spread(schema: Any, root: Mapping[str, Any]) -> str | None:
+    """Say so where references and unions hold a value against too many schemas, or against the same ones for ever."""
+    todo = [schema]
+    for _ in range(_WIDEST):
+        if not todo:
+            return None
+        current = todo.pop()
+        if isinstance(current, Mapping):
+            todo += [one for keyword in ("anyOf", "oneOf", "allOf") for one in current.get(keyword, ())]
+            if "$ref" in current:
+                todo.append(_target(current["$ref"], root))
+    return "its references lead back to themselves, or to too many schemas"

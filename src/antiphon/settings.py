@@ -65,8 +65,10 @@ class Settings:
         names = [model.name for model in self.models]
         if len(set(names)) != len(names):
             raise SettingsError(f"Two models have the same name: {', '.join(names)}.")
-        if self.retention <= 0:
-            raise SettingsError("Interactions must be kept for some time; store=false keeps none of a request.")
+        if not 0 < self.retention < 1e10:
+            raise SettingsError("Interactions must be kept for some time, and not for ever: --retention-days.")
+        if not 0 < self.silence < 1e10:
+            raise SettingsError("A model must be given some time: --silence.")
         if self.default is not None and self.default not in names:
             raise SettingsError(f"The default model '{self.default}' is not configured; there are: {', '.join(names)}.")
 

@@ -15,7 +15,7 @@ import zlib
 
 _VERSION = b"\x01"
 _MAC = 16
-_LONGEST = 4 * 2**20
+_LONGEST = 64 * 2**20
 # The documents tell clients who bring steps from elsewhere to send these words instead of a signature.
 PLACEHOLDERS = frozenset({"skip_thought_signature_validator", "context_engineering_is_the_way_to_go"})
 

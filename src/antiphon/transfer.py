@@ -6,12 +6,15 @@ What is exported is the log itself, so that what comes back in folds to just wha
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
 from antiphon import log, wire
 from antiphon.ports import Record, Stored
 
+_DAY = 86400.0
+_ENDINGS = frozenset({"completed", "requires_action", "incomplete", "failed", "cancelled", "budget_exceeded"})
 _ID = re.compile(r"v1_[A-Za-z0-9_-]{8,120}")
 
 
@@ -25,13 +28,22 @@ class Line(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     events: list[wire.InteractionEvent]
 
 
-def line(stored: Stored) -> bytes:
-    """One interaction as a line."""
+def lines(chain: Iterable[Stored]) -> bytes:
+    """A chain as lines, without the turns that have been deleted: they are only still there for the later ones."""
+    kept = [stored for stored in chain if not stored.hidden]
+    known = {stored.record.id for stored in kept}
+    return b"".join(_line(stored, known) for stored in kept)
+
+
+def _line(stored: Stored, known: set[str]) -> bytes:
+    previous = stored.record.previous_interaction_id
     numbered = list(log.decode(stored.frames))
     return (
         msgspec.json.encode(
             Line(
-                record=msgspec.structs.replace(stored.record, project=""),
+                record=msgspec.structs.replace(
+                    stored.record, project="", previous_interaction_id=previous if previous in known else None
+                ),
                 updated=stored.updated,
                 numbers=[number for number, _ in numbered],
                 events=[event for _, event in numbered],
@@ -41,35 +53,51 @@ def line(stored: Stored) -> bytes:
     )
 
 
-def read(lines: bytes, project: str, expires: float) -> list[Stored]:
+def read(text: bytes, project: str, now: float, retention: float) -> list[Stored]:
     """The interactions of exported lines, now `project`'s. Raises InvalidRequest with the line at fault."""
     chain: list[Stored] = []
-    known: set[str] = set()
-    for place, text in enumerate(filter(None, lines.split(b"\n")), 1):
+    conversations: dict[str, str] = {}  # by the ids of the lines so far
+    for place, line in enumerate(filter(None, text.split(b"\n")), 1):
         try:
-            stored = _stored(msgspec.json.decode(text, type=Line), project, expires)
-        except (msgspec.DecodeError, log.IllegalMove, UnicodeDecodeError) as error:
+            stored = _stored(msgspec.json.decode(line, type=Line), now)
+        except (
+            msgspec.DecodeError,
+            log.IllegalMove,
+            UnicodeDecodeError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise wire.InvalidRequest(f"Line {place} is not an exported interaction: {error}") from None
         record = stored.record
-        if not _ID.fullmatch(record.id) or record.id in known:
+        if not _ID.fullmatch(record.id) or record.id in conversations:
             raise wire.InvalidRequest(f"Line {place} has an id that cannot be taken: '{record.id}'.")
-        if record.previous_interaction_id is not None and record.previous_interaction_id not in known:
+        previous = record.previous_interaction_id
+        if previous is not None and previous not in conversations:
             raise wire.InvalidRequest(f"Line {place} follows an interaction that no line before it has.")
-        known.add(record.id)
+        # Never as given: a conversation's name is what back-ends keep its cache under.
+        conversations[record.id] = conversations[previous] if previous is not None else record.id
+        stored.record = msgspec.structs.replace(
+            record, conversation=conversations[record.id], expires=now + retention, project=project, store=True
+        )
         chain.append(stored)
     if not chain:
         raise wire.InvalidRequest("There is no line to import.")
     return chain
 
 
-def _stored(given: Line, project: str, expires: float) -> Stored:
+def _stored(given: Line, now: float) -> Stored:
     if given.antiphon != 1:
-        raise log.IllegalMove(f"version {given.antiphon} is not known here")
-    if len(given.numbers) != len(given.events):
-        raise log.IllegalMove("its events are not numbered one for one")
+        raise ValueError(f"version {given.antiphon} is not known here")
+    if len(given.numbers) != len(given.events) or not all(0 < number < 2**53 for number in given.numbers):
+        raise ValueError("its events are not numbered one for one")
+    if not (0 <= given.record.created <= now + _DAY and 0 <= given.updated <= now + _DAY):
+        raise ValueError("its times cannot be")
+    for event in given.events:
+        event.event_id = None  # told by the number
     numbered = list(zip(given.numbers, given.events, strict=True))
     state = log.fold(numbered)
-    if not state.ended:
-        raise log.IllegalMove("it has not ended")
-    record = msgspec.structs.replace(given.record, project=project, expires=expires, store=True)
-    return Stored(record, state.status, given.updated, 1, b"".join(log.encode(event, seq) for seq, event in numbered))
+    if not state.ended or state.status not in _ENDINGS:
+        raise ValueError("it has not ended")
+    frames = b"".join(log.encode(event, seq) for seq, event in numbered)
+    return Stored(given.record, state.status, given.updated, 1, frames)

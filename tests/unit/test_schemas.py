@@ -106,6 +106,18 @@ def test_a_schema_is_taken_for_one(schema: Any) -> None:
         ({"anyOf": [{"enum": []}]}, "anyOf[0]"),
         ({"minimum": "1"}, "minimum"),
         ({"$ref": "#/$defs/none"}, "$ref"),
+        ({"allOf": [{"$ref": "#"}]}, "lead back"),
+        (
+            {
+                "$ref": "#/$defs/a0",
+                "$defs": {
+                    **{f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(40)},
+                    "a40": {"type": "string"},
+                },
+            },
+            "too many schemas",
+        ),
+        ({"minItems": 10**8}, "minItems"),
         ({"$ref": "https://elsewhere.example/schema"}, "$ref"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}, "$ref"),
     ],

@@ -330,7 +330,7 @@ def test_what_is_no_json_is_refused_in_the_form_of_google_rpc(running, body):
 
 QUERIES = {
     "colour=red": "Unknown parameter 'colour' in the query.",
-    "fields=id": "Only '*' is supported for 'fields'.",
+    "fields=id": "The value 'id' is not supported for 'fields'. Supported values: '*'.",
     "stream=yes": "'yes' at 'stream' is neither 'true' nor 'false'.",
     "last_event_id=evt_1": "'last_event_id' can only be used with stream=true.",
     "stream=false&last_event_id=evt_1": "'last_event_id' can only be used with stream=true.",

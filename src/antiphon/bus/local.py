@@ -46,7 +46,11 @@ class LocalChannel:
             else:
                 future = asyncio.get_running_loop().create_future()
                 self._waiting.append(future)
-                await future
+                try:
+                    await future
+                finally:  # a follower that leaves is not waited for
+                    if future in self._waiting:
+                        self._waiting.remove(future)
 
     def close(self, *, ended: bool = False) -> None:
         """No more will come; followers end when they have read what there is."""

@@ -173,6 +173,10 @@ def _improvised(turn: Turn, last: str, result: str | None) -> ScriptedTurn:
 
 def _smallest(schema: Any) -> Any:
     """The smallest value that fits a schema of the documented subset."""
+    if isinstance(schema, bool):
+        return ""
+    if "const" in schema:
+        return schema["const"]
     if "enum" in schema:
         return schema["enum"][0]
     if "anyOf" in schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -10,14 +11,35 @@ from antiphon import wire
 from antiphon.faults import explain
 
 _create = msgspec.json.Decoder(wire.CreateInteraction)
+_DEEPEST = 128
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
 class Malformed(Exception):
     """Not JSON at all; the service answers those in google.rpc's form."""
 
 
+def check_depth(body: bytes) -> None:
+    """Refuse JSON that is nested deeper than anything sensible: what is kept must be readable from any depth of calls.
+
+    Raises Malformed.
+    """
+    if body.count(b"[") + body.count(b"{") <= _DEEPEST:
+        return
+    depth = 0
+    for found in _BRACKETS.finditer(body):
+        kind = found[0][0]
+        if kind in b"[{":
+            depth += 1
+            if depth > _DEEPEST:
+                raise Malformed(f"It is nested more than {_DEEPEST} deep.")
+        elif kind in b"]}":
+            depth -= 1
+
+
 def create_interaction(body: bytes) -> wire.CreateInteraction:
     """The body of POST /interactions. Raises Malformed, InvalidRequest."""
+    check_depth(body)
     try:
         return _create.decode(body)
     except msgspec.ValidationError as error:

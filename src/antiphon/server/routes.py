@@ -21,7 +21,13 @@ from antiphon.server.errors import JSON, translate
 from antiphon.server.sse import EventStream, left
 
 _encode = msgspec.json.Encoder().encode
-_COMMON = frozenset({"key", "alt", "$alt", "prettyPrint", "fields", "$fields"})
+_COMMON: dict[str, set[str] | None] = {  # what may stand in any query, with the values it may have
+    "key": None,
+    "alt": {"json", "sse"},
+    "$alt": {"json"},
+    "fields": {"*"},
+    "prettyPrint": {"false"},
+}
 _WATCH_SECONDS = 1.0  # how long an answer may take before it is worth watching whether anybody still waits for it
 
 
@@ -160,12 +166,16 @@ class Routes:
 
     async def export(self, request: Request) -> Response:
         """GET /interactions/{id}/export: the conversation as JSON lines."""
+        _query(request)
         lines = await self._engine.export(request.scope["project"], request.path_params["id"])
         return Response(lines, media_type="application/x-ndjson")
 
     async def bring_in(self, request: Request) -> Response:
         """POST /interactions:import: such lines, back again."""
-        ids = await self._engine.bring_in(request.scope["project"], await self._body(request))
+        _query(request)
+        body = await self._body(request)
+        decoding.check_depth(body)
+        ids = await self._engine.bring_in(request.scope["project"], body)
         return Response(_encode({"interaction_ids": ids}), media_type=JSON)
 
     async def models(self, request: Request) -> Response:
@@ -201,11 +211,12 @@ def _query(request: Request, *names: str) -> dict[str, Any]:
     if not request.scope["query_string"]:
         return {}
     query = dict(request.query_params)
-    for name in query:
+    for name, value in query.items():
         if name not in names and name not in _COMMON:
             raise wire.InvalidRequest(f"Unknown parameter '{name}' in the query.")
-    if query.get("fields", "*") != "*":
-        raise wire.InvalidRequest("Only '*' is supported for 'fields'.")
+        if (allowed := _COMMON.get(name)) is not None and value not in allowed:
+            served = ", ".join(map(repr, sorted(allowed)))
+            raise wire.InvalidRequest(f"The value {value!r} is not supported for '{name}'. Supported values: {served}.")
     return query
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -43,6 +43,19 @@ class MemoryStore:
         row.attempt += 1
         return msgspec.structs.replace(row)
 
+    async def release(self, id: str, attempt: int) -> None:
+        row = self._rows.get(id)
+        if row is not None and row.attempt == attempt and row.status == "in_progress":
+            row.attempt -= 1
+
+    async def bring_in(self, chain: Sequence[Stored]) -> None:
+        for stored in chain:
+            if stored.record.id in self._rows:
+                raise wire.AlreadyExists(f"Interaction '{stored.record.id}' is already here.")
+        for stored in chain:
+            await self.create(stored.record, stored.status)
+            self._rows[stored.record.id] = msgspec.structs.replace(stored)
+
     async def exists(self, id: str) -> bool:
         return id in self._rows
 
@@ -63,7 +76,7 @@ class MemoryStore:
         row = self._visible(project, id)
         chain: list[Stored] = []
         while row is not None:
-            chain.append(msgspec.structs.replace(row))
+            chain.append(msgspec.structs.replace(row, hidden=row.record.id in self._hidden))
             row = self._rows.get(row.record.previous_interaction_id or "")
         return chain[::-1]
 

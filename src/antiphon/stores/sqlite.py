@@ -8,12 +8,13 @@ them to another would cost more than they take.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +43,7 @@ class SqliteStore:
         self._path = path
         self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._gathered: list[_Job] = []  # what one turn of the loop wants written
+        path.touch(mode=0o600)
         writer = self._connect()
         _migrate(writer)
         self._reader = self._connect()
@@ -92,27 +94,22 @@ class SqliteStore:
         self._jobs.put(gathered)
 
     def _read(self, query: str, **values: Any) -> list[Any]:
-        return self._reader.execute(self._queries[query], values).fetchall()
+        try:
+            return self._reader.execute(self._queries[query], values).fetchall()
+        except sqlite3.Error as error:
+            raise wire.Unavailable(f"The store cannot read: {error}.") from error
 
     # ------------------------------------------------------------------ the store
 
     async def create(self, record: Record, status: wire.InteractionStatus, segment: Segment | None = None) -> None:
-        frames = segment.frames if segment is not None else b""
-        # With a delta a step there is nothing to merge: the sweeper need not come by.
-        compact = bool(frames) and frames.count(b"event: step.delta") <= frames.count(b"event: step.start")
-        row = (
-            record.id,
-            record.project,
-            record.previous_interaction_id,
-            status,
-            self._clock(),
-            record.expires,
-            compact,
-            _encode(record),
-            frames,
-        )
+        row = _row(record, status, self._clock(), segment.frames if segment is not None else b"")
         query = self._queries["insert_interaction"]
         await self._write(lambda connection: connection.execute(query, row).close())
+
+    async def bring_in(self, chain: Sequence[Stored]) -> None:
+        rows = [_row(stored.record, stored.status, stored.updated, stored.frames) for stored in chain]
+        query = self._queries["insert_interaction"]
+        await self._write(lambda connection: connection.executemany(query, rows).close())
 
     def _insert(self, connection: sqlite3.Connection, id: str, segment: Segment) -> None:
         row = {"id": id, "last": segment.last, "frames": segment.frames}
@@ -136,6 +133,10 @@ class SqliteStore:
 
         rows = await self._write(work)
         return next(_stored(rows), None) if rows else None
+
+    async def release(self, id: str, attempt: int) -> None:
+        row = {"id": id, "attempt": attempt}
+        await self._write(lambda connection: connection.execute(self._queries["release"], row).close())
 
     async def exists(self, id: str) -> bool:
         return bool(self._read("exists", id=id))
@@ -180,6 +181,9 @@ class SqliteStore:
             touched += len(ended)
             for (id,) in ended:
                 await self._write(lambda connection, id=id: self._compact(connection, id))  # type: ignore[misc]
+        if touched:
+            # What was deleted is overwritten in the file (secure_delete); here it is also taken out of the journal.
+            self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
         return touched
 
     def _expire(self, connection: sqlite3.Connection, rows: Iterable[tuple[str]]) -> None:
@@ -206,8 +210,24 @@ class SqliteStore:
         self._reader.close()
 
 
+def _row(record: Record, status: str, updated: float, frames: bytes) -> tuple[Any, ...]:
+    # With a delta a step there is nothing to merge: the sweeper need not come by.
+    compact = bool(frames) and frames.count(b"event: step.delta") <= frames.count(b"event: step.start")
+    return (
+        record.id,
+        record.project,
+        record.previous_interaction_id,
+        status,
+        updated,
+        record.expires,
+        compact,
+        _encode(record),
+        frames,
+    )
+
+
 def _commit(connection: sqlite3.Connection, batch: list[_Job]) -> list[tuple[asyncio.Future[Any], Any]]:
-    """Do a batch in one transaction. Work that refuses has changed nothing; an error of the disk undoes it all."""
+    """Do a batch in one transaction. Work that refuses has changed nothing; any other error undoes it all."""
     done: list[tuple[asyncio.Future[Any], Any]] = []
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -217,14 +237,22 @@ def _commit(connection: sqlite3.Connection, batch: list[_Job]) -> list[tuple[asy
             except Fenced as refusal:
                 done.append((future, refusal))
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        if connection.in_transaction:
+    except Exception as error:  # noqa: BLE001 - whatever it is belongs to whoever waits, and must not end this thread
+        with contextlib.suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
-        if len(batch) > 1:  # one of them may be at fault: each by itself, so that it alone is refused
+        # Where the disk or a lock is at fault, one more try for each would only be as much longer a wait for all.
+        if len(batch) > 1 and not isinstance(error, sqlite3.OperationalError):
             return [outcome for job in batch for outcome in _commit(connection, [job])]
-        fault = wire.Unavailable(f"The interaction could not be stored: {error}.")
-        return [(future, fault) for _, future in batch]
+        return [(future, _fault(error)) for _, future in batch]
     return done
+
+
+def _fault(error: Exception) -> Exception:
+    if isinstance(error, sqlite3.IntegrityError):
+        return wire.AlreadyExists(f"An interaction of that id is already here ({error}).")
+    if isinstance(error, sqlite3.Error):
+        return wire.Unavailable(f"The store cannot write: {error}.")
+    return error
 
 
 def _deliver(outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:
@@ -249,9 +277,9 @@ def _stored(rows: list[Any]) -> Iterator[Stored]:
     """Rows of one interaction are neighbours, its segments in order."""
     for _, group in groupby(rows, key=lambda row: row[0]):
         segments = list(group)
-        _, record, status, updated, attempt, compacted, first, _ = segments[0]
-        frames = b"".join([first, *(row[7] for row in segments if row[7] is not None)])
-        yield Stored(_decode(record), status, updated, attempt, frames, bool(compacted))
+        _, record, status, updated, attempt, compacted, hidden, first, _ = segments[0]
+        frames = b"".join([first, *(row[8] for row in segments if row[8] is not None)])
+        yield Stored(_decode(record), status, updated, attempt, frames, bool(compacted), bool(hidden))
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
