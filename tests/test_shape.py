@@ -93,7 +93,7 @@ CATCH_ALL = {
     # style.md would have three; each of the others was a way to lose the whole server to one bad run, row or tool.
     "app.py: _sweep": "retention goes on after a round that failed",
     "app.py: _warm": "a model that does not start must not keep the others from starting",
-    "engine.py: Engine._guard": "whatever happens to a run ends in its log",
+    "engine.py: Engine._attempt": "whatever happens to a run ends in its log",
     "engine.py: Engine._outcome": "a tool's fault is a result that the model sees",
     "engine.py: Engine.recover": "one run that cannot be read must not keep the server from starting",
     "run.py: Run._write": "a write that nobody waits for must not fail unseen",

@@ -172,7 +172,7 @@ class Engine:
     def _start(self, run: Run) -> None:
         self._live[run.record.id] = run
         run.task = asyncio.create_task(self._guard(run))
-        run.task.add_done_callback(lambda _: self._ended(run))
+        run.task.add_done_callback(lambda _: self._ended(run))  # also where it was cancelled before it began
 
     def _ended(self, run: Run) -> None:
         self._live.pop(run.record.id, None)
@@ -180,6 +180,12 @@ class Engine:
 
     async def _guard(self, run: Run) -> None:
         """Whatever happens to a run ends in its log, once, with a status."""
+        try:
+            await self._attempt(run)
+        finally:
+            self._ended(run)  # at once: who reads the last event may already go on from it
+
+    async def _attempt(self, run: Run) -> None:
         try:
             await self._advance(run)
         except asyncio.CancelledError:
