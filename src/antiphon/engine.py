@@ -227,7 +227,7 @@ class Engine:
         writer = Writer(run, self.store, tools, self._key, summaries=summaries)
         finish: Finish | None = None
         try:
-            async with Silence(self.limits.silence) as silence:
+            with Silence(self.limits.silence) as silence:
                 async for delta in self._models[turn.model].stream(turn):
                     silence.broken()
                     if isinstance(delta, Finish):

@@ -72,7 +72,9 @@ def _said(stored: Stored) -> list[wire.Step]:
 def _weight(step: Any) -> int:
     """About how many characters a step keeps in memory."""
     items = getattr(step, "content", None) or getattr(step, "result", None) or ()
-    if isinstance(items, str):
+    if not isinstance(items, list):
         return 200 + len(items)
-    texts = (getattr(item, "text", None) or getattr(item, "data", None) or "" for item in items)
-    return 200 + sum(len(text) for text in texts if isinstance(text, str))
+    weight = 200
+    for item in items:
+        weight += len(getattr(item, "text", None) or getattr(item, "data", None) or "")
+    return weight

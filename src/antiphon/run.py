@@ -61,7 +61,8 @@ class Run:
         self._waiting += self._held
         self._held = []
         if not self.record.background:
-            if not self.state.ended:  # the end is shown by `finish`, once it is written
+            # The end is shown by `finish`, once it is written; of an answer that nobody follows, so is all the rest.
+            if self.turn.followed and not self.state.ended:
                 segment = self._segment()
                 self._advance(segment)
                 self._shown.append(segment.frames)
@@ -146,12 +147,11 @@ class Silence:
     asyncio's own timeout can be put off as well, at the price of a new timer each time: too much for every token.
     """
 
+    __slots__ = ("_fired", "_last", "_loop", "_seconds", "_task", "_timer")
+
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._loop = asyncio.get_running_loop()
-        self._last = self._loop.time()
-        self._timeout = asyncio.timeout(None)
-        self._timer = self._loop.call_later(seconds, self._look)
+        self._fired = False
 
     def broken(self) -> None:
         """Something was heard."""
@@ -162,15 +162,22 @@ class Silence:
         if left > 0:
             self._timer = self._loop.call_later(left, self._look)
         else:
-            self._timeout.reschedule(self._loop.time())
+            self._fired = True
+            self._task.cancel()
 
-    async def __aenter__(self) -> Silence:
-        await self._timeout.__aenter__()
+    def __enter__(self) -> Silence:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._loop = task, asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._timer = self._loop.call_later(self._seconds, self._look)
         return self
 
-    async def __aexit__(self, *exception: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
         self._timer.cancel()
-        await self._timeout.__aexit__(*exception)
+        # Cancelled from elsewhere at the same time, it stays cancelled.
+        if self._fired and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+            raise TimeoutError
 
 
 class Writer:

@@ -102,12 +102,11 @@ class Routes:
     async def _finished(self, request: Request, run: Run) -> None:
         """Wait for a run; give it up when nobody waits for its answer any more."""
         assert run.task is not None
-        finished, _ = await asyncio.wait({run.task}, timeout=_WATCH_SECONDS)
-        if finished:
-            return
-        leaving = asyncio.create_task(left(request.receive))
-        await asyncio.wait({run.task, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        leaving.cancel()
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        run.task.add_done_callback(lambda _: _settle(ended))
+        late = asyncio.get_running_loop().call_later(_WATCH_SECONDS, _watch, request, ended)
+        await ended
+        late.cancel()
         if not run.task.done():
             await self._engine.abandon(run)
 
@@ -196,6 +195,18 @@ class Routes:
     async def healthz(self, request: Request) -> Response:
         """GET /healthz: the process answers."""
         return Response(b'{"status":"ok"}', media_type=JSON)
+
+
+def _settle(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)
+
+
+def _watch(request: Request, ended: asyncio.Future[None]) -> None:
+    """End the wait when the client leaves; most answers are there before it is worth looking."""
+    leaving = asyncio.ensure_future(left(request.receive))
+    leaving.add_done_callback(lambda _: _settle(ended))
+    ended.add_done_callback(lambda _: leaving.cancel())
 
 
 def _abandon(engine: Engine, run: Run) -> Callable[[], Awaitable[None]]:

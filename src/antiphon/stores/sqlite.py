@@ -26,6 +26,14 @@ from antiphon.ports import Fenced, Record, Segment, Stored
 
 T = TypeVar("T")
 _Job = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "busy_timeout=10000",
+    "foreign_keys=ON",
+    "secure_delete=ON",
+    "wal_autocheckpoint=4000",  # 16 MB: the pages that every write touches are then copied a quarter as often
+)
 _BATCH = 256
 # A commit costs as much as several writes: when many come at once, the next commit waits a moment for more of them.
 _MANY = 4
