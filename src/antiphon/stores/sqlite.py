@@ -31,13 +31,10 @@ _PRAGMAS = (
     "synchronous=FULL",
     "busy_timeout=10000",
     "foreign_keys=ON",
-    "secure_delete=ON",
+    "secure_delete=ON",  # what is deleted is overwritten, not only forgotten
     "wal_autocheckpoint=4000",  # 16 MB: the pages that every write touches are then copied a quarter as often
 )
 _BATCH = 256
-# A commit costs as much as several writes: when many come at once, the next commit waits a moment for more of them.
-_MANY = 4
-_GATHER_SECONDS = 0.001
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
 
@@ -61,24 +58,15 @@ class SqliteStore:
     def _connect(self) -> sqlite3.Connection:
         # isolation_level=None: transactions begin and end where this file says so.
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, cached_statements=64)
-        # secure_delete: what is deleted is overwritten, not only forgotten.
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "busy_timeout=10000",
-            "foreign_keys=ON",
-            "secure_delete=ON",
-        ):
+        for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}").close()
         return connection
 
     # ------------------------------------------------------------------ the writing thread
 
     def _write_all(self, connection: sqlite3.Connection) -> None:
-        stop, busy = False, False
+        stop = False
         while not stop and (batch := self._jobs.get()) is not None:
-            if busy:
-                time.sleep(_GATHER_SECONDS)
             while len(batch) < _BATCH and not self._jobs.empty():
                 following = self._jobs.get()
                 if following is None:
@@ -86,7 +74,6 @@ class SqliteStore:
                     break
                 batch += following
             _deliver(_commit(connection, batch))
-            busy = len(batch) >= _MANY
         connection.close()
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
