@@ -158,8 +158,7 @@ def main() -> None:
         command = [str(ROOT / ".venv/bin/antiphon"), "serve", "--port", str(ports[0]), "--data", folder]
         ours = Server("embedded", [*command, "--model", str(path)], ports[0], "/healthz", core=ALL_CORES)
         bare = [sys.executable, "-c", BARE, str(path), str(ports[1]), str(threads)]
-        quiet = {"OMP_WAIT_POLICY": "passive"}  # as Antiphon starts it; either is slower where both would spin
-        theirs = Server("bare", bare, ports[1], "/health", core=ALL_CORES, patience=120, environment=quiet)
+        theirs = Server("bare", bare, ports[1], "/health", core=ALL_CORES, patience=120)
         with theirs, ours:
             for ask, port in ((ask_antiphon, ports[0]), (ask_bare, ports[1])):
                 ask(port, "Say yes.", 4)

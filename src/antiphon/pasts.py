@@ -14,7 +14,8 @@ from antiphon import log, wire
 from antiphon.ports import Record, Store, Stored
 
 _LONG = 32  # turns: a longer chain is decoded beside the event loop
-_HEAVIEST = 64 * 2**20  # characters, of all conversations together
+_HEAVIEST = 16 * 2**20  # bytes or so, of all conversations together
+_STEP = 1000  # bytes or so that a step takes besides its text
 
 
 class Pasts:
@@ -70,11 +71,11 @@ def _said(stored: Stored) -> list[wire.Step]:
 
 
 def _weight(step: Any) -> int:
-    """About how many characters a step keeps in memory."""
+    """About how many bytes of memory a step keeps."""
     items = getattr(step, "content", None) or getattr(step, "result", None) or ()
     if not isinstance(items, list):
-        return 200 + len(items)
-    weight = 200
+        return _STEP + len(items)
+    weight = _STEP
     for item in items:
         weight += len(getattr(item, "text", None) or getattr(item, "data", None) or "")
     return weight

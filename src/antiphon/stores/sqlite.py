@@ -35,6 +35,9 @@ _PRAGMAS = (
     "wal_autocheckpoint=4000",  # 16 MB: the pages that every write touches are then copied a quarter as often
 )
 _BATCH = 256
+# A commit takes as much of the processor as several writes. Where some came at once, the next waits a moment for more.
+_MANY = 3
+_GATHER_SECONDS = 0.001
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
 
@@ -65,8 +68,10 @@ class SqliteStore:
     # ------------------------------------------------------------------ the writing thread
 
     def _write_all(self, connection: sqlite3.Connection) -> None:
-        stop = False
+        stop, busy = False, False
         while not stop and (batch := self._jobs.get()) is not None:
+            if busy:
+                time.sleep(_GATHER_SECONDS)
             while len(batch) < _BATCH and not self._jobs.empty():
                 following = self._jobs.get()
                 if following is None:
@@ -74,6 +79,7 @@ class SqliteStore:
                     break
                 batch += following
             _deliver(_commit(connection, batch))
+            busy = len(batch) >= _MANY
         connection.close()
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
