@@ -118,14 +118,20 @@ def test_the_smallest_back_end_answers():
     assert text == Text("HELLO") and isinstance(finish, Finish)
 
 
-def test_the_settings_file_is_understood():
+@pytest.fixture
+def upstream_key(monkeypatch):
+    """The variable that the example takes its key from."""
+    monkeypatch.setenv("VLLM_API_KEY", "sk-example")
+
+
+def test_the_settings_file_is_understood(upstream_key):
     fields = settings.from_file(EXAMPLES / "antiphon.toml")
     chosen = settings.Settings(**fields)
     chosen.check()
     assert {model.backend for model in chosen.models} == {"openai_chat", "llamacpp", "scripted"}
 
 
-def test_the_settings_file_gives_each_back_end_options_that_it_has():
+def test_the_settings_file_gives_each_back_end_options_that_it_has(upstream_key):
     for model in settings.from_file(EXAMPLES / "antiphon.toml")["models"]:
         known = inspect.signature(app.load(app.MODELS, "models", model.backend)).parameters
         assert set(model.options) <= set(known)
