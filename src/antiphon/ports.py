@@ -282,7 +282,3 @@ class Bus(Protocol):
     def open(self, id: str, log: Segment | None = None) -> Channel:
         """The channel of a run that begins here; `log` is what it already wrote before."""
         ...
-
-    def find(self, id: str) -> Channel | None:
-        """The channel of a run that is under way."""
-        ...

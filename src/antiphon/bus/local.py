@@ -12,9 +12,7 @@ from antiphon.ports import Segment
 class LocalChannel:
     """One run's frames, kept while it is under way. A reader that is slow costs its place in the list, no copy."""
 
-    def __init__(self, bus: LocalBus, id: str, earlier: Segment | None) -> None:
-        self._bus = bus
-        self._id = id
+    def __init__(self, earlier: Segment | None) -> None:
         self._segments: list[Segment] = [] if earlier is None else [earlier]
         self._waiting: list[asyncio.Future[None]] = []
         self._closed = False
@@ -57,7 +55,6 @@ class LocalChannel:
         self._ended = self._ended or (ended and not self._closed)
         self._closed = True
         self._wake()
-        self._bus.forget(self._id)
 
 
 def _cut(segment: Segment, after: int) -> bytes:
@@ -67,20 +64,8 @@ def _cut(segment: Segment, after: int) -> bytes:
 
 
 class LocalBus:
-    """Channels by interaction id, for as long as the runs are under way."""
-
-    def __init__(self) -> None:
-        self._channels: dict[str, LocalChannel] = {}
+    """Runs and followers are in one process: a channel is all there is, and the engine knows which run has which."""
 
     def open(self, id: str, log: Segment | None = None) -> LocalChannel:
         """The channel of a run that begins here; `log` is what it already wrote before."""
-        channel = self._channels[id] = LocalChannel(self, id, log)
-        return channel
-
-    def find(self, id: str) -> LocalChannel | None:
-        """The channel of a run that is under way."""
-        return self._channels.get(id)
-
-    def forget(self, id: str) -> None:
-        """A run has ended."""
-        self._channels.pop(id, None)
+        return LocalChannel(log)
