@@ -110,11 +110,11 @@ class HubHandler(BaseHTTPRequestHandler):
         self.hub.ranges.append(asked)
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
         body = self.hub.content[start:]
+        # The first request only looks at the headers. Decided before it gets them: then the next one may come at once.
+        cut = self.hub.break_after.pop(0) if len(self.hub.ranges) > 1 and self.hub.break_after else len(body)
         self.send_response(206 if asked else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        # The first request only looks at the headers.
-        cut = self.hub.break_after.pop(0) if len(self.hub.ranges) > 1 and self.hub.break_after else len(body)
         with contextlib.suppress(ConnectionError):
             self.wfile.write(body[:cut])
 
