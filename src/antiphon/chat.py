@@ -15,7 +15,7 @@ from msgspec.json import encode
 
 from antiphon import wire
 from antiphon.ports import Turn
-from antiphon.tooltext import call_text, functions_text, result_text
+from antiphon.tooltext import call_text, functions_text, result_text, result_words
 
 Body = dict[str, Any]
 Message = dict[str, Any]
@@ -63,7 +63,7 @@ def request(turn: Turn, dialect: Dialect, thought_text: ThoughtText, *, model: s
     functions = offered(turn)
     body: Body = {
         "model": model or turn.model,
-        "messages": [*_system(turn, dialect, functions), *_messages(turn.steps, dialect, thought_text)],
+        "messages": [*_system(turn, dialect, functions), *_messages(turn, dialect, thought_text)],
         "stream": turn.followed,
     }
     if turn.followed and dialect.stream_options:
@@ -243,29 +243,29 @@ class _Answer:
         return bool(self.text or self.calls or self.images)
 
 
-def _messages(steps: Sequence[wire.Step], dialect: Dialect, thought_text: ThoughtText) -> Iterator[Message]:
-    sound = list(_flat(steps))
+def _messages(turn: Turn, dialect: Dialect, thought_text: ThoughtText) -> Iterator[Message]:
+    sound = list(_flat(turn.steps))
     results = _results(sound)
     called = {step.id for step in sound if _is_call(step)}
     current = _current(sound)
     answer = _Answer()
     for place, step in enumerate(sound):
         if isinstance(step, wire.UserInputStep):
-            yield from _spoken(answer, results, dialect)
+            yield from _spoken(answer, results, turn, dialect)
             answer = _Answer()
             yield {"role": "user", "content": _user_content(step.content or "", dialect)}
         elif _is_result(step):
             answer.closed = True
             if step.call_id not in called:
-                yield from _spoken(answer, results, dialect)
+                yield from _spoken(answer, results, turn, dialect)
                 answer = _Answer()
-                yield {"role": "user", "content": _orphan(step)}
+                yield {"role": "user", "content": _orphan(step, turn)}
         else:
             if answer.closed:
-                yield from _spoken(answer, results, dialect)
+                yield from _spoken(answer, results, turn, dialect)
                 answer = _Answer()
             _add(answer, step, thought_text if place > current else None)
-    yield from _spoken(answer, results, dialect)
+    yield from _spoken(answer, results, turn, dialect)
 
 
 def _flat(steps: Sequence[wire.Step]) -> Iterator[wire.Step]:
@@ -317,7 +317,7 @@ def _add(answer: _Answer, step: wire.Step, thought_text: ThoughtText | None) -> 
         answer.calls.append(step)
 
 
-def _spoken(answer: _Answer, results: Mapping[str, wire.ResultStep], dialect: Dialect) -> Iterator[Message]:
+def _spoken(answer: _Answer, results: Mapping[str, wire.ResultStep], turn: Turn, dialect: Dialect) -> Iterator[Message]:
     """The assistant's message, and after it the result of each of its calls in the order of the calls."""
     if not answer:
         return
@@ -325,72 +325,71 @@ def _spoken(answer: _Answer, results: Mapping[str, wire.ResultStep], dialect: Di
     reasoning = "".join(answer.thoughts)
     if reasoning and answer.calls:
         message.update(dict.fromkeys(dialect.reasoning, reasoning))
-    media: list[Any] = answer.images
+    outcomes = [_result(results.get(step.id), turn) for step in answer.calls]
     if answer.calls:
-        outcomes = [_result(results.get(step.id)) for step in answer.calls]
+        asked = [(step.id, *_asked(step, turn)) for step in answer.calls]
         written = _calls_as_text if dialect.tools == "text" else _calls_as_tools
-        yield from written(message, answer.calls, [text for text, _ in outcomes])
-        media = [*media, *(part for _, parts in outcomes for part in parts)]
-    else:
+        yield from written(message, asked, [text for text, _ in outcomes])
+    elif message["content"] or not answer.images:
         yield message
-    # Neither an assistant's nor a tool's message may carry media in this dialect; the user's may.
-    if media:
+    if media := _shown(answer.images, outcomes, dialect):
         yield {"role": "user", "content": _user_content(media, dialect)}
 
 
-def _calls_as_tools(message: Message, calls: Sequence[wire.CallStep], results: Sequence[str]) -> Iterator[Message]:
+def _shown(drawn: Sequence[Any], outcomes: Sequence[tuple[str, list[Any]]], dialect: Dialect) -> list[Any]:
+    """The media that a user's message shows the model: neither its own message nor a tool's may carry any here.
+
+    What was drawn is for the caller: a model that cannot see is not shown it.
+    """
+    seen = [part for part in drawn if str(part.__struct_config__.tag) in dialect.modalities]
+    return [*seen, *(part for _, parts in outcomes for part in parts)]
+
+
+Written = Sequence[tuple[str, str, str]]  # calls: their ids, names, and arguments as JSON
+
+
+def _calls_as_tools(message: Message, calls: Written, results: Sequence[str]) -> Iterator[Message]:
     message["tool_calls"] = [
-        {"id": step.id, "type": "function", "function": {"name": _call_name(step), "arguments": _arguments(step)}}
-        for step in calls
+        {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+        for id, name, arguments in calls
     ]
     yield message
-    for step, text in zip(calls, results, strict=True):
-        yield {"role": "tool", "tool_call_id": step.id, "content": text}
+    for (id, _, _), text in zip(calls, results, strict=True):
+        yield {"role": "tool", "tool_call_id": id, "content": text}
 
 
-def _calls_as_text(message: Message, calls: Sequence[wire.CallStep], results: Sequence[str]) -> Iterator[Message]:
-    names = [_call_name(step) for step in calls]
-    message["content"] += call_text(zip(names, map(_arguments, calls), strict=True))
+def _calls_as_text(message: Message, calls: Written, results: Sequence[str]) -> Iterator[Message]:
+    message["content"] += call_text((name, arguments) for _, name, arguments in calls)
     yield message
-    yield {"role": "user", "content": result_text(zip(names, results, strict=True))}
+    yield {"role": "user", "content": result_text(zip((name for _, name, _ in calls), results, strict=True))}
 
 
-def _call_name(step: wire.CallStep) -> str:
-    name = getattr(step, "name", None)
-    return name or step.__struct_config__.tag.removesuffix("_call")  # type: ignore[union-attr] # the tag is a str
+def _asked(step: wire.CallStep, turn: Turn) -> tuple[str, str]:
+    """The name and the arguments of a call, as the model wrote them."""
+    if (asked := turn.calls.get(step.id)) is not None:
+        return asked.name, asked.arguments
+    name = getattr(step, "name", None) or str(step.__struct_config__.tag).removesuffix("_call")
+    return name, encode(getattr(step, "arguments", None) or {}).decode()
 
 
-def _arguments(step: wire.CallStep) -> str:
-    return encode(getattr(step, "arguments", None) or {}).decode()
+def _result(step: wire.ResultStep | None, turn: Turn) -> tuple[str, list[Any]]:
+    """A result as text, and the media it holds beside."""
+    if step is None:
+        return _NO_RESULT, []
+    result = getattr(step, "result", None)
+    media = [part for part in result if isinstance(part, _Media)] if isinstance(result, list) else []
+    if (reading := turn.readings.get(step.call_id)) is not None:
+        return reading, media
+    text = result_words(step)
+    return (f"Error: {text}" if step.is_error else text), media
 
 
 _Media = wire.ImageContent | wire.AudioContent | wire.VideoContent | wire.DocumentContent
 
 
-def _result(step: wire.ResultStep | None) -> tuple[str, list[Any]]:
-    """A result as text, and the media it holds beside."""
-    if step is None:
-        return _NO_RESULT, []
-    result = getattr(step, "result", None)
-    media: list[Any] = []
-    if isinstance(result, str):
-        text = result
-    elif isinstance(result, list) and any(isinstance(part, wire.TextContent | _Media) for part in result):
-        media = [part for part in result if isinstance(part, _Media)]
-        text = "\n".join(_words(part) for part in result if not isinstance(part, _Media))
-        text = text or "The result is in the next message."
-    else:
-        text = encode(result if result is not None else {}).decode()
-    return (f"Error: {text}" if step.is_error else text), media
-
-
-def _words(part: Any) -> str:
-    return part.text if isinstance(part, wire.TextContent) else encode(part).decode()
-
-
-def _orphan(step: wire.ResultStep) -> str:
+def _orphan(step: wire.ResultStep, turn: Turn) -> str:
     """A result whose call the model never saw would be refused by templates as a tool's message."""
-    text, _ = _result(step)
+    text, _ = _result(step, turn)
     name = getattr(step, "name", None)
     return f"Result of {name}:\n{text}" if name else f"Result:\n{text}"
 

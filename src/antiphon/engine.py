@@ -14,73 +14,35 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, get_args
+from functools import partial
+from typing import Any
 
 import msgspec
 
 from antiphon import ids, intake, log, resource, signature, transfer, wire
+from antiphon.citations import cite
+from antiphon.decide import RESULTS, CallModel, Done, RunTools, clients_of, decide
 from antiphon.pasts import Pasts, said_by
-from antiphon.ports import Bus, Fenced, Finish, Model, Record, Resolution, Segment, Store, Stored, Tool, Turn
-from antiphon.run import Run, Silence, Writer, lost, payload, result_of, tool_type
+from antiphon.ports import (
+    Bus,
+    Fenced,
+    Finish,
+    Model,
+    Record,
+    Resolution,
+    Segment,
+    Store,
+    Stored,
+    Tool,
+    ToolChoice,
+    Turn,
+)
+from antiphon.readings import Readings
+from antiphon.run import Limits, Run, Silence, Writer
+from antiphon.toolbox import Toolbox
+from antiphon.toolsteps import lost, payload, result_of, tool_type
 
 logger = logging.getLogger("antiphon.engine")
-
-# A union's isinstance asks each of its members in turn.
-_CALLS = frozenset(get_args(wire.CallStep))
-_RESULTS = frozenset(get_args(wire.ResultStep))
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """What ends a run that would not end by itself. `silence` is how long a model may say nothing, in seconds."""
-
-    silence: float = 600.0
-    rounds: int = 32
-    attempts: int = 5
-    retention: float = 55 * 86400.0
-
-
-# ---------------------------------------------------------------------------------------------------- decide
-
-
-class CallModel(msgspec.Struct, frozen=True):
-    """Ask the model to go on."""
-
-
-class RunTools(msgspec.Struct, frozen=True):
-    """Run these calls on the server."""
-
-    calls: tuple[wire.ToolCallStep, ...]
-
-
-class Done(msgspec.Struct, frozen=True):
-    """End with this status; `requires_action` waits for the caller's results in a next interaction."""
-
-    status: wire.InteractionStatus
-
-
-def decide(steps: Sequence[wire.Step], *, cut: bool = False, rounds: int = 32) -> CallModel | RunTools | Done:
-    """What comes after `steps`, which this interaction has generated so far; `cut` when a token limit ended the last."""
-    if cut:
-        return Done("incomplete")
-    pending, answered = _pending(steps)
-    tools = tuple(step for step in pending if not isinstance(step, wire.FunctionCallStep))
-    if tools:
-        if answered >= rounds:
-            raise wire.TooManyToolCalls(f"The model called tools more than {rounds} times.")
-        return RunTools(tools)
-    if pending:
-        return Done("requires_action")
-    last = steps[-1] if steps else None
-    if isinstance(last, wire.ModelOutputStep) and last.error is None:
-        return Done("completed")
-    return CallModel()
-
-
-def _pending(steps: Sequence[wire.Step]) -> tuple[list[wire.CallStep], int]:
-    """The calls that have no result yet, and how many have one; what was cut short counts as neither."""
-    sound: list[Any] = [step for step in steps if step.error is None]
-    answered = {step.call_id for step in sound if type(step) in _RESULTS}
-    return [step for step in sound if type(step) in _CALLS and step.id not in answered], len(answered)
 
 
 # ---------------------------------------------------------------------------------------------------- perform
@@ -145,9 +107,13 @@ class Engine:
             store=request.store is not False,
         )
         turn = intake.turn(record, past, self._tools, followed=bool(request.stream or request.background))
+        for place, declared in enumerate(record.tools or ()):
+            if (tool := self._tools.get(str(declared.__struct_config__.tag))) is not None:
+                await tool.check(declared, project, f"tools[{place}]")
         if record.background:
             await self.store.create(record, "in_progress")
         run = Run(record, turn, self._bus.open(id))
+        self._equip(run)
         self._start(run)
         return run
 
@@ -169,6 +135,12 @@ class Engine:
 
     # ------------------------------------------------------------------ run
 
+    def _equip(self, run: Run) -> None:
+        """Give a run its tools, and what it and its conversation have read so far."""
+        run.readings = Readings(self._key, [*run.turn.steps, *run.state.steps])
+        if run.record.tools:
+            run.tools = Toolbox(self._tools, self._key, self.limits.tool)
+
     def _start(self, run: Run) -> None:
         self._live[run.record.id] = run
         run.task = asyncio.create_task(self._guard(run))
@@ -184,6 +156,8 @@ class Engine:
             await self._attempt(run)
         finally:
             self._ended(run)  # at once: who reads the last event may already go on from it
+            if run.tools is not None:
+                await run.tools.aclose()
 
     async def _attempt(self, run: Run) -> None:
         try:
@@ -206,25 +180,31 @@ class Engine:
             await run.append(self.store, wire.InteractionCreated(interaction=resource.created(record)), hold=True)
             id = record.id if record.store else ""
             await run.append(self.store, wire.InteractionStatusUpdate(interaction_id=id, status="in_progress"))
+        clients = clients_of(record.tools or ())
+        until = self._clock() + self.limits.time
         cut = False
         while True:
-            match decide(state.steps, cut=cut, rounds=self.limits.rounds):
+            match decide(state.steps, cut=cut, rounds=self.limits.rounds, clients=clients):
+                case Done(status):
+                    return await self._end(run, status)
+                case _ if state.steps and self._clock() > until:
+                    raise wire.DeadlineExceeded(f"The interaction took longer than {self.limits.time:g} s.")
                 case CallModel():
                     cut = await self._call_model(run)
                 case RunTools(calls):
                     for call in calls:
                         await self._run_tool(run, call)
-                case Done(status):
-                    return await self._end(run, status)
 
     async def _call_model(self, run: Run) -> bool:
         """Let the model go on; True when a token limit cut it short."""
-        said = [step for step in run.state.steps if step.error is None]
-        turn = msgspec.structs.replace(run.turn, steps=[*run.turn.steps, *said]) if said else run.turn
+        if run.tools is not None:
+            run.turn = await run.tools.open(run.record, run.turn, self._room(run))
+        turn = self._question(run)
         config = run.record.request.generation_config
         summaries = config is not None and config.thinking_summaries == "auto"
-        tools = {function.name or "": tool for function, tool in self._offered(run.record)}
-        writer = Writer(run, self.store, tools, self._key, summaries=summaries)
+        passages = tuple(run.readings.passages)
+        sources = partial(cite, passages=passages) if passages and not (turn.schema or turn.json_object) else None
+        writer = Writer(run, self.store, self._key, summaries=summaries, cite=sources)
         finish: Finish | None = None
         try:
             with Silence(self.limits.silence) as silence:
@@ -238,40 +218,51 @@ class Engine:
             raise wire.DeadlineExceeded(f"The model said nothing for {self.limits.silence:g} s.") from None
         if finish is None:
             raise wire.Internal("The model's answer broke off.")
-        run.usage = run.usage + finish.tokens
+        run.usage = run.usage.then(finish.tokens)
         await writer.end(run.usage)
         cut = finish.reason == "length"
         if turn.schema is not None and not cut:
             intake.check_answer(run.state.steps, turn.schema)
         return cut
 
-    def _offered(self, record: Record) -> list[tuple[wire.Function, Tool]]:
-        tools = [(tool, self._tools.get(str(tool.__struct_config__.tag))) for tool in record.tools or ()]
-        return [(function, tool) for declared, tool in tools if tool for function in tool.functions(declared)]
+    def _room(self, run: Run) -> int:
+        return int(getattr(self._models[run.turn.model], "room", self.limits.room))
+
+    def _question(self, run: Run) -> Turn:
+        """The turn as it stands now: with what was said since, and what the tools offer and gave."""
+        turn = run.turn
+        said = [step for step in run.state.steps if step.error is None]
+        changed: dict[str, Any] = {"steps": [*turn.steps, *said]} if said else {}
+        if run.readings.texts:
+            changed |= {"calls": run.readings.calls, "readings": run.readings.texts}
+        if run.tools is not None:
+            changed["functions"] = run.tools.offered(turn.functions, [*turn.steps, *said])
+            if turn.tool_choice.mode == "any" and any(type(step) in RESULTS for step in said):
+                changed["tool_choice"] = ToolChoice("auto", turn.tool_choice.names)  # it has called what it had to
+        return msgspec.structs.replace(turn, **changed) if changed else turn
 
     async def _run_tool(self, run: Run, call: wire.ToolCallStep) -> None:
-        tool = self._tools[tool_type(call)]
+        assert run.tools is not None
         index = len(run.state.steps)
         await run.append(self.store, wire.StepStart(index=index, step=result_of(call)))
         await run.flush(self.store)  # what may have effects has left its trace before it begins
-        delta = await self._outcome(tool, call)
-        await run.append(self.store, wire.StepDelta(index=index, delta=delta))
+        run.turn = await run.tools.open(run.record, run.turn, self._room(run))
+        result, figures = await run.tools.run(call)
+        await run.append(self.store, wire.StepDelta(index=index, delta=payload(result)))
         await run.append(self.store, wire.StepStop(index=index), hold=True)
-
-    async def _outcome(self, tool: Tool, call: wire.ToolCallStep) -> Any:
-        """What comes of a call: whatever goes wrong with it is a result that the model sees."""
-        try:
-            async with asyncio.timeout(self.limits.silence):
-                return payload(await tool.run(call))
-        except TimeoutError:
-            return lost(result_of(call), f"The tool gave no result within {self.limits.silence:g} s.")
-        except Exception as error:
-            logger.exception("the tool %s failed", tool.type)
-            return lost(result_of(call), f"The tool failed: {type(error).__name__}.")
+        run.readings.add(run.state.steps[index])
+        if (
+            figures
+        ):  # written in one piece with the result's end: a log that breaks off has all of them, or the call again
+            await run.append(self.store, wire.StepStart(index=index + 1, step=wire.ModelOutputStep()), hold=True)
+            for figure in figures:
+                shown = wire.ImageDelta(data=figure.data, mime_type=figure.mime_type)
+                await run.append(self.store, wire.StepDelta(index=index + 1, delta=shown), hold=True)
+            await run.append(self.store, wire.StepStop(index=index + 1), hold=True)
 
     async def _end(self, run: Run, status: wire.InteractionStatus) -> None:
         run.updated = self._clock()
-        last = resource.completed(run.record, status, run.usage, run.updated, run.state.errors)
+        last = resource.completed(run.record, run.state, status, run.usage, run.updated)
         await run.append(self.store, wire.InteractionCompleted(interaction=last))
         await run.finish(self.store)
         if run.record.store:
@@ -332,6 +323,7 @@ class Engine:
             if record.target not in self._models:
                 raise wire.ModelNotFound(f"The model '{record.target}' is no longer configured.")
             run.turn = intake.turn(record, past, self._tools, followed=True)
+            self._equip(run)
         except wire.ApiError as error:
             await self._close(run, "failed", error)
             run.channel.close()
@@ -351,7 +343,7 @@ class Engine:
         if isinstance(step, wire.ToolResultStep) and (tool is None or not tool.rerunnable):
             # It may have had its effect, so it is not run again: the model is told that the outcome is unknown.
             why = "The server stopped while this was running: whether it had its effect is not known."
-            await run.append(self.store, wire.StepDelta(index=index, delta=lost(step, why)))
+            await run.append(self.store, wire.StepDelta(index=index, delta=payload(lost(step, why))))
             error = None
         await run.append(self.store, wire.StepStop(index=index, error=error), hold=error is None)
 

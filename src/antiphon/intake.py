@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon import schemas, signature, wire
+from antiphon import readings, schemas, signature, wire
 from antiphon.faults import explain
 from antiphon.ports import Record, Resolution, Tool, ToolChoice, Turn
 
@@ -242,7 +242,9 @@ def _format(item: dict[str, Any], path: str) -> Format:
     return Format(json=json, schema=found.schema)
 
 
-def tool_choice(request: wire.CreateInteraction, functions: tuple[wire.Function, ...]) -> ToolChoice:
+def tool_choice(
+    request: wire.CreateInteraction, functions: Sequence[wire.Function], tools: Sequence[wire.Tool]
+) -> ToolChoice:
     """The mode and the allowed names from `generation_config.tool_choice`. Raises InvalidRequest."""
     choice = _asked_choice(request)
     known = {function.name for function in functions}
@@ -250,7 +252,7 @@ def tool_choice(request: wire.CreateInteraction, functions: tuple[wire.Function,
     if unknown:
         place = "generation_config.tool_choice.allowed_tools.tools"
         raise wire.InvalidRequest(f"The function '{unknown[0]}' at '{place}' is not declared in 'tools'.")
-    if choice.mode == "any" and not (known if choice.names is None else choice.names):
+    if choice.mode == "any" and not (tools if choice.names is None else choice.names):
         raise wire.InvalidRequest("tool_choice 'any' at 'generation_config.tool_choice' needs a function in 'tools'.")
     return choice
 
@@ -263,23 +265,30 @@ def _asked_choice(request: wire.CreateInteraction) -> ToolChoice:
     return ToolChoice(allowed.mode or "auto", None if allowed.tools is None else tuple(allowed.tools))
 
 
-def check_tools(tools: list[wire.Tool] | None) -> None:
+def check_tools(tools: Sequence[wire.Tool] | None) -> None:
     """Refuse what is declared twice, functions without a name, and parameters that are no object's schema."""
     seen: set[str] = set()
+    searched = any(isinstance(tool, wire.ToolSearch) for tool in tools or ())
     for place, tool in enumerate(tools or ()):
         path = f"tools[{place}]"
         kind = str(tool.__struct_config__.tag)
         if isinstance(tool, wire.Function):
-            if tool.name is None:
-                raise wire.InvalidRequest(f"Missing required parameter 'name' at '{path}'.")
-            _check_parameters(tool.parameters, path)
-            for field in ("defer_loading", "short_description"):
-                _refuse(tool, field, "is not supported on this server.", f"{path}.")
+            _check_function(tool, path, searched=searched)
         # Servers of tools may be several; everything else goes by its name, the model's name for it included.
         name = tool.name if isinstance(tool, wire.Function | wire.McpServer) else kind
         if name in seen:
             raise wire.InvalidRequest(f"'{name}' at '{path}' is declared twice.")
         seen.add(name or "")
+
+
+def _check_function(function: wire.Function, path: str, *, searched: bool) -> None:
+    if function.name is None:
+        raise wire.InvalidRequest(f"Missing required parameter 'name' at '{path}'.")
+    _check_parameters(function.parameters, path)
+    if function.defer_loading and not searched:
+        raise wire.InvalidRequest(f"'{path}.defer_loading' needs a 'tool_search' in 'tools' that finds it.")
+    if not function.defer_loading:
+        _refuse(function, "short_description", "is for functions with 'defer_loading'.", f"{path}.")
 
 
 def _check_parameters(parameters: dict[str, Any] | None, path: str) -> None:
@@ -317,16 +326,25 @@ def _note(step: Any, calls: set[str], answered: set[str]) -> None:
 
 
 def check_signatures(found: Sequence[wire.Step], key: bytes) -> None:
-    """Refuse a thought whose signature another made; one without any is tolerated."""
+    """Refuse a thought or a tool's result whose signature another made; one without any is tolerated."""
     for place, step in enumerate(found):
-        if isinstance(step, wire.ThoughtStep) and step.signature and step.signature not in signature.PLACEHOLDERS:
-            try:
-                signature.unseal(key, step.signature)
-            except ValueError:
-                raise wire.InvalidRequest(
-                    f"The thought signature at 'input[{place}].signature' was not issued by this server. "
-                    "Replay thoughts unchanged, or leave their signature out."
-                ) from None
+        given = getattr(step, "signature", None)
+        if not given or given in signature.PLACEHOLDERS or not isinstance(step, wire.ThoughtStep | wire.ToolResultStep):
+            continue
+        if not (_own_thought(step, key) if isinstance(step, wire.ThoughtStep) else readings.ours(key, step)):
+            what = str(step.__struct_config__.tag)
+            raise wire.InvalidRequest(
+                f"The {what} signature at 'input[{place}].signature' was not issued by this server. "
+                f"Replay a {what} unchanged, or leave its signature out."
+            )
+
+
+def _own_thought(step: wire.ThoughtStep, key: bytes) -> bool:
+    try:
+        signature.unseal(key, step.signature or "")
+    except ValueError:
+        return False
+    return True
 
 
 # ---------------------------------------------------------------------------------------------------- the turn
@@ -335,20 +353,7 @@ def check_signatures(found: Sequence[wire.Step], key: bytes) -> None:
 def turn(record: Record, past: Sequence[wire.Step], tools: Mapping[str, Tool], *, followed: bool) -> Turn:
     """What the model is asked: the conversation and this request's settings. Raises InvalidRequest."""
     request = record.request
-    check_tools(record.tools)
-    functions: list[wire.Function] = []
-    for place, tool in enumerate(record.tools or ()):
-        kind = str(tool.__struct_config__.tag)
-        if isinstance(tool, wire.Function):
-            functions.append(tool)
-        elif kind in tools:
-            functions += tools[kind].functions(tool)
-        else:
-            served = ", ".join(repr(name) for name in ("function", *tools))
-            raise wire.InvalidRequest(
-                f"The value '{kind}' is not supported for 'type' at 'tools[{place}]' on this server. "
-                f"Supported values: {served}."
-            )
+    functions = _functions(record.tools or (), tools)
     wanted = answer_format(request)
     config = request.generation_config or wire.GenerationConfig()
     return Turn(
@@ -357,8 +362,8 @@ def turn(record: Record, past: Sequence[wire.Step], tools: Mapping[str, Tool], *
         conversation=record.conversation,
         followed=followed,
         system_instruction=request.system_instruction,
-        functions=tuple(functions),
-        tool_choice=tool_choice(request, tuple(functions)),
+        functions=functions,
+        tool_choice=tool_choice(request, functions, record.tools or ()),
         schema=wanted.schema,
         json_object=wanted.json and wanted.schema is None,
         temperature=config.temperature,
@@ -368,6 +373,28 @@ def turn(record: Record, past: Sequence[wire.Step], tools: Mapping[str, Tool], *
         stop_sequences=tuple(config.stop_sequences or ()),
         thinking_level=config.thinking_level,
     )
+
+
+def _functions(declared: Sequence[wire.Tool], tools: Mapping[str, Tool]) -> tuple[wire.Function, ...]:
+    """The functions that the caller runs. Raises InvalidRequest for a tool that is not served."""
+    check_tools(declared)
+    functions: list[wire.Function] = []
+    for place, tool in enumerate(declared):
+        kind = str(tool.__struct_config__.tag)
+        if isinstance(tool, wire.Function):
+            functions.append(tool)
+        elif isinstance(tool, wire.Retrieval):
+            raise wire.InvalidRequest(
+                f"The value 'retrieval' is not supported for 'tools[{place}].type' on the Gemini API, "
+                "it is allowed on the Gemini Enterprise Agent Platform."
+            )
+        elif kind not in tools:
+            served = ", ".join(repr(name) for name in ("function", "computer_use", *tools))
+            raise wire.InvalidRequest(
+                f"The value '{kind}' is not supported for 'type' at 'tools[{place}]' on this server. "
+                f"Supported values: {served}."
+            )
+    return tuple(functions)
 
 
 def effective_tools(

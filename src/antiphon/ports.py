@@ -22,13 +22,21 @@ class ToolChoice(msgspec.Struct, frozen=True):
     names: tuple[str, ...] | None = None
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """A call of a server's tool as the model wrote it: the function's name and the JSON text of its arguments."""
+
+    name: str
+    arguments: str
+
+
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """One question to a model: everything a back-end may know.
 
     `steps` is the whole conversation, oldest first, this request's input included. `conversation` is the same string for
     every turn of one chain, so that a back-end can keep a cache for it. `followed` is False when nobody reads the
     answer as it is written; a back-end may then fetch it in one piece. `schema` asks for JSON of that shape,
-    `json_object` for any JSON object.
+    `json_object` for any JSON object. `calls` and `readings` say, by call id, how the model is to see the calls and the
+    results of the server's own tools; where they are silent, a step is shown as it is.
     """
 
     model: str
@@ -37,6 +45,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     followed: bool = True
     system_instruction: str | None = None
     functions: tuple[wire.Function, ...] = ()
+    calls: Mapping[str, Asked] = {}
+    readings: Mapping[str, str] = {}
     tool_choice: ToolChoice = ToolChoice()
     schema: Mapping[str, Any] | None = None
     json_object: bool = False
@@ -69,19 +79,29 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Tokens(msgspec.Struct, frozen=True):
-    """What one model call used, in tokens. `input` counts cached ones too; `thought` is not part of `output`."""
+    """What was used, in tokens. `input` counts cached ones too; `thought` is not part of `output`."""
 
     input: int = 0
     output: int = 0
     thought: int = 0
     cached: int = 0
+    tool_use: int = 0
 
-    def __add__(self, other: Tokens) -> Tokens:
+    def then(self, call: Tokens) -> Tokens:
+        """The counts of an interaction after one more model call.
+
+        What the model has read before is counted once. A later call reads all of it again and, new, what the tools
+        gave: that is tool use.
+        """
+        if not self.input:
+            return call
+        known = self.input + self.tool_use + self.output
         return Tokens(
-            self.input + other.input,
-            self.output + other.output,
-            self.thought + other.thought,
-            self.cached + other.cached,
+            self.input,
+            self.output + call.output,
+            self.thought + call.thought,
+            self.cached,
+            self.tool_use + max(0, call.input - known),
         )
 
 
@@ -125,22 +145,180 @@ class Resolution(Protocol):
 # ---------------------------------------------------------------------------------------------------- tools
 
 
+class Passage(msgspec.Struct, frozen=True):
+    """Words from outside that an answer may cite, and the citation that names their place (without indices)."""
+
+    text: str
+    citation: wire.UrlCitation | wire.FileCitation | wire.PlaceCitation
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a call.
+
+    `step` is what clients see. The model reads `reading` and then the numbered `passages`; where there is neither, it
+    reads the step's own result. Both travel sealed in the step's signature, so that a later turn, a recovered run and a
+    client that replays its steps all have them. `figures` are shown in the model's output. `trusted` is False for words
+    that somebody outside wrote: the model is told so.
+    """
+
+    step: wire.ToolResultStep
+    reading: str = ""
+    passages: tuple[Passage, ...] = ()
+    figures: tuple[wire.ImageContent, ...] = ()
+    trusted: bool = False
+
+
+class Use(msgspec.Struct, frozen=True, kw_only=True):
+    """One interaction's use of a tool: what the tool may know of it.
+
+    `steps` is the conversation before the model's answer, this request's input included; `functions` are the caller's
+    own; `room` is how many characters one result may give the model to read.
+    """
+
+    project: str
+    interaction: str
+    declared: wire.Tool
+    steps: Sequence[wire.Step] = ()
+    functions: tuple[wire.Function, ...] = ()
+    room: int = 16_000
+
+
+class Session(Protocol):
+    """A tool in use by one interaction, from its first model call to its end."""
+
+    @property
+    def functions(self) -> Sequence[wire.Function]:
+        """What the model is told it can call."""
+        ...
+
+    @property
+    def instructions(self) -> str:
+        """What the model is told beside; '' for nothing."""
+        ...
+
+    def call(self, id: str, name: str, arguments: Mapping[str, Any]) -> wire.ToolCallStep:
+        """The step that shows the model's call. Never raises: what does not fit is left out, and `run` says so."""
+        ...
+
+    def owns(self, call: wire.ToolCallStep) -> bool:
+        """Whether `run` is to be asked for this call, of this tool's type (there may be several MCP servers)."""
+        ...
+
+    async def run(self, call: wire.ToolCallStep) -> Outcome:
+        """Do it. What goes wrong is a result with `is_error` that the model sees, not an exception."""
+        ...
+
+    async def aclose(self) -> None:
+        """The interaction has ended, or this server is stopping."""
+        ...
+
+
 class Tool(Protocol):
     """A tool that the server runs. The model sees it as functions; clients see `type`_call and `type`_result steps."""
 
     type: str  # as in the request: 'google_search'
     rerunnable: bool  # whether a run that a crash cut short may be run again
 
-    def functions(self, declared: wire.Tool) -> tuple[wire.Function, ...]:
-        """What the model is told it can call, for a request that declares the tool so."""
+    async def check(self, declared: wire.Tool, project: str, path: str) -> None:
+        """Refuse what a request declares and this tool cannot do. Raises ApiError that names the place, `path`."""
         ...
 
-    def call(self, id: str, name: str, arguments: Mapping[str, Any]) -> wire.ToolCallStep:
-        """The step that shows the model's call."""
+    async def open(self, use: Use) -> Session:
+        """Begin to use it. What cannot be reached is told to the model by the session, not raised."""
         ...
 
-    async def run(self, call: wire.ToolCallStep) -> wire.ToolResultStep:
-        """Do it. What goes wrong is a result with `is_error` that the model sees, not an exception."""
+    async def aclose(self) -> None:
+        """The server is stopping."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------- what tools use
+
+
+class Fetched(msgspec.Struct, frozen=True, kw_only=True):
+    """One resource of the web: the URL it finally came from, its media type in lower case, and its bytes, decompressed."""
+
+    url: str
+    mime_type: str
+    body: bytes
+    charset: str | None = None
+
+
+class FetchError(Exception):
+    """Why something was not fetched; `status` is the API's word for it."""
+
+    def __init__(self, status: Literal["error", "paywall", "unsafe"], message: str) -> None:
+        super().__init__(message)
+        self.status: Literal["error", "paywall", "unsafe"] = status
+
+
+class Fetch(Protocol):
+    """The guarded way to the web, the only one for what users and models name (`fetch.py`)."""
+
+    async def __call__(self, url: str, *, largest: int = 34 * 10**6, seconds: float = 20.0) -> Fetched:
+        """GET, redirects followed and each address checked. Raises FetchError."""
+        ...
+
+
+class Leaf(msgspec.Struct, frozen=True):
+    """One page, sheet or slide of a document; `number` counts from 1, None where the kind of document has none."""
+
+    text: str
+    number: int | None = None
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """A document as text."""
+
+    title: str | None = None
+    leaves: tuple[Leaf, ...] = ()
+
+
+class Unreadable(Exception):
+    """Why no text could be had from a document."""
+
+
+class Read(Protocol):
+    """Makes text of documents (`media/`)."""
+
+    async def __call__(self, body: bytes, mime_type: str | None = None, name: str | None = None) -> Document:
+        """The text of a PDF, HTML, Office, CSV, JSON … document. Raises Unreadable."""
+        ...
+
+
+class Ran(msgspec.Struct, frozen=True, kw_only=True):
+    """What untrusted code printed (both streams, in order), whether it ended well, and the pictures it drew."""
+
+    output: str
+    ok: bool
+    figures: tuple[tuple[str, bytes], ...] = ()  # media type and bytes
+
+
+class Box(Protocol):
+    """A place for untrusted code that keeps its state from one run to the next."""
+
+    async def put(self, name: str, content: bytes) -> None:
+        """Lay a file into the working folder. Raises ValueError for a name that is no plain one."""
+        ...
+
+    async def run(self, code: str, language: Literal["python", "bash"] = "python", seconds: float = 30.0) -> Ran:
+        """Run it. Time, memory and disk limits end in a `Ran` that says so."""
+        ...
+
+    async def aclose(self) -> None:
+        """Nothing of it is left."""
+        ...
+
+
+class Sandbox(Protocol):
+    """Makes boxes."""
+
+    async def open(self) -> Box:
+        """A fresh one. Raises wire.Unavailable where none can be had."""
+        ...
+
+    async def aclose(self) -> None:
+        """End all of them."""
         ...
 
 

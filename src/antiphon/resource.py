@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -22,17 +23,37 @@ def _timestamp(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def usage(tokens: Tokens) -> wire.Usage:
-    """The counts as the service gives them: total = input + output + thought + tool use, cached ones within input."""
+def usage(tokens: Tokens, steps: Sequence[wire.Step] = ()) -> wire.Usage:
+    """The counts as the service gives them: total = input + output + thought + tool use, cached ones within input.
+
+    `steps` are what the interaction generated: its searches are counted as grounding.
+    """
     return wire.Usage(
-        total_tokens=tokens.input + tokens.output + tokens.thought,
+        total_tokens=tokens.input + tokens.output + tokens.thought + tokens.tool_use,
         total_input_tokens=tokens.input,
         input_tokens_by_modality=[wire.ModalityTokens(modality="text", tokens=tokens.input)],
         total_cached_tokens=tokens.cached,
         total_output_tokens=tokens.output,
-        total_tool_use_tokens=0,
+        total_tool_use_tokens=tokens.tool_use,
+        tool_use_tokens_by_modality=(
+            [wire.ModalityTokens(modality="text", tokens=tokens.tool_use)] if tokens.tool_use else None
+        ),
         total_thought_tokens=tokens.thought,
+        grounding_tool_count=_grounding(steps),
     )
+
+
+def _grounding(steps: Sequence[wire.Step]) -> list[wire.GroundingToolCount] | None:
+    """How many queries went to the tools that the service bills by the query; None where there were none."""
+    counts: dict[Literal["google_search", "google_maps", "retrieval"], int] = {}
+    for step in steps:
+        if isinstance(step, wire.GoogleSearchCallStep | wire.GoogleMapsCallStep):
+            kind: Literal["google_search", "google_maps"] = (
+                "google_search" if isinstance(step, wire.GoogleSearchCallStep) else "google_maps"
+            )
+            queries = step.arguments.queries if step.arguments is not None else None
+            counts[kind] = counts.get(kind, 0) + len(queries or ())
+    return [wire.GroundingToolCount(type=kind, count=count) for kind, count in counts.items() if count] or None
 
 
 def tokens(usage: wire.Usage | None) -> Tokens:
@@ -44,6 +65,7 @@ def tokens(usage: wire.Usage | None) -> Tokens:
         usage.total_output_tokens or 0,
         usage.total_thought_tokens or 0,
         usage.total_cached_tokens or 0,
+        usage.total_tool_use_tokens or 0,
     )
 
 
@@ -59,20 +81,20 @@ def created(record: Record) -> wire.StreamInteraction:
 
 
 def completed(
-    record: Record, status: wire.InteractionStatus, tokens: Tokens, updated: float, errors: list[wire.Error]
+    record: Record, state: log.State, status: wire.InteractionStatus, tokens: Tokens, updated: float
 ) -> wire.StreamInteraction:
     """The interaction as the last event shows it: with its usage, without its steps (recorded)."""
     return wire.StreamInteraction(
         id=record.id if record.store else "",
         status=status,
-        usage=usage(tokens),
+        usage=usage(tokens, state.steps),
         created=timestamp(record.created),
         updated=timestamp(updated),
         service_tier="standard",
         object="interaction",
         model=record.model,
-        errors=errors or None,
-        error=errors[0] if errors else None,
+        errors=state.errors or None,
+        error=state.errors[0] if state.errors else None,
         model_substitution=record.substitution,
     )
 

@@ -9,16 +9,36 @@ steps. What to do next is not decided here (`engine.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from antiphon import ids, log, resource, signature, wire
-from antiphon.ports import Call, Channel, Record, Segment, Store, Text, Thought, Tokens, Tool, Turn
+from antiphon.ports import Call, Channel, Record, Segment, Store, Text, Thought, Tokens, Turn
+from antiphon.readings import Readings
+from antiphon.toolbox import Toolbox
+from antiphon.toolsteps import payload
 
 FLUSH_SECONDS = 0.03
 LONGEST_PAUSE = 20.0  # seconds between two tries to write; after it a store counts as gone for good
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What ends a run that would not end by itself.
+
+    In seconds: `silence` is how long a model may say nothing, `tool` how long one call of a tool may take, `time` how
+    long a run with tools may take in all. `room` is how many characters one tool's result may give a model to read,
+    where the model has no limit of its own.
+    """
+
+    silence: float = 600.0
+    tool: float = 120.0
+    time: float = 3600.0
+    room: int = 24_000
+    rounds: int = 32
+    attempts: int = 5
+    retention: float = 55 * 86400.0
 
 
 class Run:
@@ -29,6 +49,8 @@ class Run:
         self.turn = turn  # what the model is asked, this interaction's own steps aside
         self.channel = channel
         self.state = log.State()
+        self.tools: Toolbox | None = None
+        self.readings = Readings(b"")
         self.attempt = 1
         self.usage = Tokens()
         self.error: wire.ApiError | None = None
@@ -180,26 +202,34 @@ class Silence:
             raise TimeoutError
 
 
-class Writer:
-    """Turns what a model says into steps: the one place where a back-end's deltas become events."""
+Cite = Callable[[str], Sequence[wire.Annotation]]
 
-    def __init__(self, run: Run, store: Store, tools: Mapping[str, Tool], key: bytes, *, summaries: bool) -> None:
+
+class Writer:
+    """Turns what a model says into steps: the one place where a back-end's deltas become events.
+
+    `cite` gives the annotations of a finished text; None where there is nothing that it could cite.
+    """
+
+    def __init__(self, run: Run, store: Store, key: bytes, *, summaries: bool, cite: Cite | None = None) -> None:
         self._run = run
         self._store = store
-        self._tools = tools  # by the name of the function that the model sees
         self._key = key
         self._summaries = summaries
+        self._cite = cite
         self._open: Literal["thought", "text", "call", "tool"] | None = None
         self._call = -1  # the model's own number of the call that is open
         self._name = ""
         self._called = False  # whether a tool of the server has been called
-        self._pieces: list[str] = []  # a thought's text, or a call's arguments
+        self._pieces: list[str] = []  # a thought's text, a call's arguments, or what may be cited
 
     async def take(self, delta: Text | Thought | Call) -> None:
         """Write one delta, opening and closing steps as it needs."""
         if isinstance(delta, Text):
             if self._open != "text":
                 await self._start("text", wire.ModelOutputStep())
+            if self._cite is not None:
+                self._pieces.append(delta.text)
             await self._delta(wire.TextDelta(text=delta.text))
         elif isinstance(delta, Thought):
             if self._open != "thought":
@@ -215,10 +245,10 @@ class Writer:
             await self._stop()  # what is open is still to be closed under its own name
             self._call, self._name = delta.index, delta.name
             id = ids.call_id()
-            if delta.name in self._tools:
-                tool = self._tools[delta.name]
+            tools = self._run.tools
+            if tools is not None and delta.name in tools:
                 self._called = True
-                await self._start("tool", bare(tool.call(id, delta.name, {})))
+                await self._start("tool", tools.started(id, delta.name))
             else:
                 step = wire.FunctionCallStep(id=id, name=delta.name, arguments={}, signature="")
                 await self._start("call", step)
@@ -234,7 +264,7 @@ class Writer:
         if self._open in (None, "thought"):
             await self._start("text", wire.ModelOutputStep())
             await self._delta(wire.TextDelta(text=""))
-        await self._stop(resource.usage(used) if self._called else None)
+        await self._stop(resource.usage(used, self._run.state.steps) if self._called else None)
 
     async def _start(self, kind: Literal["thought", "text", "call", "tool"], step: wire.Step) -> None:
         await self._stop()
@@ -244,15 +274,19 @@ class Writer:
     async def _stop(self, used: wire.Usage | None = None) -> None:
         if self._open == "thought":
             await self._delta(wire.ThoughtSignatureDelta(signature=signature.seal(self._key, "".join(self._pieces))))
+        elif self._open == "text" and self._cite is not None:
+            if annotations := await asyncio.to_thread(self._cite, "".join(self._pieces)):
+                await self._delta(wire.TextAnnotationDelta(annotations=list(annotations)))
         elif self._open in ("call", "tool"):
             arguments = _arguments(self._name, "".join(self._pieces))
-            if self._open == "tool":
+            if self._open == "tool" and self._run.tools is not None:
                 started: Any = self._run.state.open
-                await self._delta(payload(self._tools[self._name].call(started.id, self._name, arguments)))
+                await self._delta(payload(self._run.tools.call(started.id, self._name, arguments)))
         if self._open is not None:
             self._open = None
             stop = wire.StepStop(index=len(self._run.state.steps), usage=used)
             await self._run.append(self._store, stop, hold=True)
+            self._run.readings.add(self._run.state.steps[-1])
 
     async def _delta(self, delta: Any) -> None:
         await self._run.append(self._store, wire.StepDelta(index=len(self._run.state.steps), delta=delta))
@@ -267,44 +301,3 @@ def _arguments(name: str, text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise wire.MalformedFunctionCall(f"The model called '{name}' with arguments that are no JSON object: {text!r}")
     return value
-
-
-_DELTA_OF: dict[Any, type[Any]] = {
-    kind.__struct_config__.tag: kind for kind in wire.SignedDelta.__subclasses__() if kind.__struct_config__.tag
-}
-
-
-def bare(step: Any) -> Any:
-    """A step as streams start it: only its ids, and the signature's place (recorded)."""
-    ids = {name: getattr(step, name) for name in ("id", "call_id") if hasattr(step, name)}
-    return type(step)(**ids, signature="")
-
-
-_RESULT_OF: dict[str, type[Any]] = {
-    str(kind.__struct_config__.tag).removesuffix("_result"): kind for kind in wire.ToolResultStep.__args__
-}
-
-
-def result_of(call: wire.ToolCallStep) -> Any:
-    """The result step of a call, as streams start it."""
-    return _RESULT_OF[str(call.__struct_config__.tag).removesuffix("_call")](call_id=call.id, signature="")
-
-
-def tool_type(step: wire.ToolCallStep | wire.ToolResultStep) -> str:
-    """The type of the tool that a call or a result belongs to: `mcp_server` alone is not called as its steps are."""
-    type = str(step.__struct_config__.tag).removesuffix("_call").removesuffix("_result")
-    return "mcp_server" if type == "mcp_server_tool" else type
-
-
-def lost(result: Any, why: str) -> Any:
-    """The payload of a result that will never come, with the reason where the type has room for words."""
-    words = isinstance(result, wire.CodeExecutionResultStep | wire.McpServerToolResultStep)
-    said = {"result": why} if words else {}
-    return payload(type(result)(call_id=result.call_id, is_error=True, **said))
-
-
-def payload(step: Any) -> Any:
-    """The typed delta that carries everything else of a step."""
-    kind = _DELTA_OF[step.__struct_config__.tag]
-    names = [name for name in kind.__struct_fields__ if name != "call_id"]
-    return kind(**{name: value for name in names if (value := getattr(step, name, None)) is not None})

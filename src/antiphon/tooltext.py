@@ -48,3 +48,21 @@ def call_text(calls: Iterable[tuple[str, str]]) -> str:
 def result_text(results: Iterable[tuple[str, str]]) -> str:
     """Results, each the name of the function and what it gave, as a user's message."""
     return "\n".join(f"The function {name} returned:\n{text}" for name, text in results)
+
+
+_MEDIA = (wire.ImageContent, wire.AudioContent, wire.VideoContent, wire.DocumentContent)
+
+
+def result_words(step: wire.ResultStep) -> str:
+    """What a result step says, as text; its media are not in it."""
+    result = getattr(step, "result", None)
+    if isinstance(result, str):
+        return result
+    if isinstance(result, list) and any(isinstance(part, (wire.TextContent, *_MEDIA)) for part in result):
+        text = "\n".join(_words(part) for part in result if not isinstance(part, _MEDIA))
+        return text or "The result is in the next message."
+    return encode(result if result is not None else {}).decode()
+
+
+def _words(part: object) -> str:
+    return part.text if isinstance(part, wire.TextContent) else encode(part).decode()

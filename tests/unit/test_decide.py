@@ -3,7 +3,7 @@
 import pytest
 
 from antiphon import wire
-from antiphon.engine import CallModel, Done, RunTools, decide
+from antiphon.decide import CallModel, Done, RunTools, decide
 
 CUT = wire.Status(code=14, message="cut short")
 SAID = wire.ModelOutputStep(content=[wire.TextContent(text="hello")])

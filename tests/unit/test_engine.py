@@ -591,11 +591,11 @@ def cut_after(frames: bytes, number: int) -> Segment:
     return Segment(1, number, b"".join(kept))
 
 
-async def whole_log(tools: Mapping[str, Any]) -> tuple[Any, bytes]:
-    """A finished background run with a thought, words, a server tool and an answer."""
+async def whole_log(tools: Mapping[str, Any], turns: Any = None, declared: Any = None) -> tuple[Any, bytes]:
+    """A finished background run; with a thought, words, a server tool and an answer where nothing else is said."""
     store = MemoryStore()
-    async with engine(script(turns=RUN), store=store, tools=tools) as on:
-        run = await on.create("p", request(background=True, tools=[SEARCH_TOOL]))
+    async with engine(script(turns=turns or RUN), store=store, tools=tools) as on:
+        run = await on.create("p", request(background=True, tools=declared or [SEARCH_TOOL]))
         await ended(run)
     stored = await store.get("p", run.record.id)
     assert stored is not None

@@ -1,7 +1,7 @@
 """When the parts around the engine fail: nothing is lost, nothing is doubled, nothing stays open for ever."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -23,9 +23,9 @@ from test_engine import (
 
 from antiphon import log, transfer, wire
 from antiphon.engine import Limits
-from antiphon.ports import Delta, Finish, Record, Segment, Stored, Text, Tokens, Turn
+from antiphon.ports import Delta, Finish, Outcome, Record, Segment, Session, Stored, Text, Tokens, Turn, Use
 from antiphon.stores.memory import MemoryStore
-from antiphon.tools.scripted import ScriptedTool, ToolScript
+from antiphon.tools.scripted import ScriptedSession, ScriptedTool, ToolScript
 
 WORDS = " ".join(f"w{n}" for n in range(30))
 
@@ -118,25 +118,23 @@ def _tool(result: Any, **fields: Any) -> Any:
     return ScriptedTool("google_search", ToolScript(result=result, **fields))
 
 
-class Broken:
+class Broken(ScriptedTool):
     """A tool that hangs, or raises."""
 
-    type = "google_search"
-    rerunnable = True
-
     def __init__(self, error: Exception | None) -> None:
+        super().__init__("google_search", ToolScript(result=[]))
         self._error = error
-        self._inner = _tool([])
 
-    def functions(self, declared: wire.Tool) -> tuple[wire.Function, ...]:
-        functions: tuple[wire.Function, ...] = self._inner.functions(declared)
-        return functions
+    async def open(self, use: Use) -> Session:
+        return BrokenSession(self._error)
 
-    def call(self, id: str, name: str, arguments: Mapping[str, Any]) -> wire.ToolCallStep:
-        step: wire.ToolCallStep = self._inner.call(id, name, arguments)
-        return step
 
-    async def run(self, call: wire.ToolCallStep) -> wire.ToolResultStep:
+class BrokenSession(ScriptedSession):
+    def __init__(self, error: Exception | None) -> None:
+        super().__init__("google_search", ToolScript(result=[]))
+        self._error = error
+
+    async def run(self, call: wire.ToolCallStep) -> Outcome:
         if self._error is not None:
             raise self._error
         await asyncio.Event().wait()
@@ -146,7 +144,7 @@ class Broken:
 @pytest.mark.parametrize("error", [None, RuntimeError("out of order")])
 def test_a_tool_that_hangs_or_breaks_is_an_error_that_the_model_sees(error: Exception | None) -> None:
     async def body() -> None:
-        limits = Limits(silence=0.05)
+        limits = Limits(tool=0.05)
         async with engine(script(turns=RUN), tools={"google_search": Broken(error)}, limits=limits) as on:
             made = await ask(on, tools=[SEARCH_TOOL])
             results = [step for step in made.steps or () if isinstance(step, wire.ToolResultStep)]

@@ -214,8 +214,9 @@ def _texts(turn: Turn) -> Iterator[str]:
 
 
 def _last_result(steps: Sequence[wire.Step]) -> str | None:
-    """The name of the call whose result came last, if nothing came after it."""
-    last: Any = steps[-1] if steps else None
+    """The name of the call whose result came last, if nothing came after it but what a tool drew."""
+    words = [step for step in steps if not _is_figure(step)]
+    last: Any = words[-1] if words else None
     if not isinstance(last, wire.ResultStep):
         return None
     tag = str(last.__struct_config__.tag)
@@ -226,6 +227,11 @@ def _last_result(steps: Sequence[wire.Step]) -> str | None:
             _called(steps, last.call_id) if isinstance(last, wire.FunctionResultStep) else tag.removesuffix("_result")
         )
     )
+
+
+def _is_figure(step: wire.Step) -> bool:
+    content = step.content if isinstance(step, wire.ModelOutputStep) else None
+    return bool(content) and all(isinstance(part, wire.ImageContent) for part in content or ())
 
 
 def _called(steps: Sequence[wire.Step], call_id: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from antiphon import wire
+from antiphon.ports import Outcome, Passage, Session, Use
 
 _CALLS: dict[str, Any] = {
     str(kind.__struct_config__.tag).removesuffix("_call"): kind for kind in wire.ToolCallStep.__args__
@@ -30,10 +31,17 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
 
 
 class ToolScript(msgspec.Struct, forbid_unknown_fields=True):
-    """What the tool answers, in its type's own form; `delay` is in seconds."""
+    """What the tool answers.
+
+    `result` is in its type's own form, `passages` are what the model reads and may cite, `figures` base64 of PNGs that
+    it draws; `delay` is in seconds.
+    """
 
     result: Any = None
     is_error: bool = False
+    reading: str = ""
+    passages: tuple[Passage, ...] = ()
+    figures: tuple[str, ...] = ()
     delay: float = 0
     rerunnable: bool = True
 
@@ -48,27 +56,57 @@ class ScriptedTool:
         self._script = script or ToolScript()
         self.rerunnable = self._script.rerunnable
 
-    def functions(self, declared: wire.Tool) -> tuple[wire.Function, ...]:
-        """One function, named like the tool."""
-        return (wire.Function(name=self.type, parameters=_PARAMETERS.get(self.type, {"type": "object"})),)
+    async def check(self, declared: wire.Tool, project: str, path: str) -> None:
+        """Everything is fine."""
+
+    async def open(self, use: Use) -> Session:
+        """A session that plays the script."""
+        return ScriptedSession(self.type, self._script)
+
+    async def aclose(self) -> None:
+        """Nothing to do."""
+
+
+class ScriptedSession:
+    """One function, named like the tool; every call of it gets the scripted result."""
+
+    instructions = ""
+
+    def __init__(self, type: str, script: ToolScript) -> None:
+        self._type = type
+        self._script = script
+        self.functions = (wire.Function(name=type, parameters=_PARAMETERS.get(type, {"type": "object"})),)
 
     def call(self, id: str, name: str, arguments: Mapping[str, Any]) -> wire.ToolCallStep:
         """The model's call as a step; arguments that do not fit the type are left out."""
-        fields: dict[str, Any] = {"id": id}
-        if "arguments" in _CALLS[self.type].__struct_fields__:
-            fields["arguments"] = dict(arguments)
-        step: wire.ToolCallStep = msgspec.convert(
-            fields | {"type": f"{self.type}_call"}, _CALLS[self.type], strict=False
-        )
+        kind = _CALLS[self._type]
+        try:
+            given = {"arguments": dict(arguments)} if "arguments" in kind.__struct_fields__ else {}
+            step: wire.ToolCallStep = msgspec.convert({"id": id, "type": f"{self._type}_call", **given}, kind)
+        except msgspec.ValidationError:
+            step = msgspec.convert({"id": id, "type": f"{self._type}_call"}, kind)
         return step
 
-    async def run(self, call: wire.ToolCallStep) -> wire.ToolResultStep:
+    def owns(self, call: wire.ToolCallStep) -> bool:
+        """Every call of the type."""
+        return True
+
+    async def run(self, call: wire.ToolCallStep) -> Outcome:
         """The scripted result."""
-        await asyncio.sleep(self._script.delay)
-        fields: dict[str, Any] = {"call_id": call.id, "type": f"{self.type}_result"}
-        if self._script.result is not None:
-            fields["result"] = self._script.result
-        if self._script.is_error or "is_error" in _RESULTS[self.type].__struct_fields__:
-            fields["is_error"] = self._script.is_error
-        step: wire.ToolResultStep = msgspec.convert(fields, _RESULTS[self.type])
-        return step
+        script = self._script
+        await asyncio.sleep(script.delay)
+        kind = _RESULTS[self._type]
+        fields: dict[str, Any] = {"call_id": call.id, "type": f"{self._type}_result"}
+        if script.result is not None:
+            fields["result"] = script.result
+        if script.is_error or "is_error" in kind.__struct_fields__:
+            fields["is_error"] = script.is_error
+        return Outcome(
+            step=msgspec.convert(fields, kind),
+            reading=script.reading,
+            passages=script.passages,
+            figures=tuple(wire.ImageContent(data=data, mime_type="image/png") for data in script.figures),
+        )
+
+    async def aclose(self) -> None:
+        """Nothing to do."""

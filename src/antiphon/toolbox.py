@@ -1,0 +1,128 @@
+"""The server's tools in the hands of one interaction: what the model is offered, its calls, and what comes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon import readings, wire
+from antiphon.ports import Outcome, Record, Session, Tool, Turn, Use
+from antiphon.toolsteps import bare, lost, result_of, tool_type
+
+logger = logging.getLogger("antiphon.engine")
+
+
+class Toolbox:
+    """Sessions of the tools that a request declares. `seconds` is how long one call may take."""
+
+    def __init__(self, tools: Mapping[str, Tool], key: bytes, seconds: float) -> None:
+        self._tools = tools
+        self._key = key
+        self._seconds = seconds
+        self._sessions: list[tuple[str, Session]] = []
+        self._names: dict[str, Session] = {}
+        self._opened = False
+
+    async def open(self, record: Record, turn: Turn, room: int) -> Turn:
+        """Begin to use them, once; the turn with what they tell the model."""
+        if self._opened:
+            return turn
+        self._opened = True
+        uses = [
+            Use(
+                project=record.project,
+                interaction=record.id,
+                declared=declared,
+                steps=turn.steps,
+                functions=turn.functions,
+                room=room,
+            )
+            for declared in record.tools or ()
+            if _type(declared) in self._tools
+        ]
+        opened = await asyncio.gather(*(self._tools[_type(use.declared)].open(use) for use in uses))
+        self._sessions = [(_type(use.declared), session) for use, session in zip(uses, opened, strict=True)]
+        self._take_names(opened, {function.name for function in turn.functions})
+        told = [turn.system_instruction, *(session.instructions for session in opened)]
+        return msgspec.structs.replace(turn, system_instruction="\n\n".join(filter(None, told)) or None)
+
+    def _take_names(self, opened: Sequence[Session], own: set[str | None]) -> None:
+        """Which session a function belongs to; the caller's own functions come first, then who came first."""
+        for session in opened:
+            for function in session.functions:
+                if function.name and function.name not in own:
+                    self._names.setdefault(function.name, session)
+
+    def offered(self, functions: Sequence[wire.Function], steps: Sequence[wire.Step]) -> tuple[wire.Function, ...]:
+        """What the model may call now: the caller's functions, less those still to be searched for, and the tools'."""
+        own = tuple(functions)
+        if any(function.defer_loading for function in own):
+            found = _found(steps)
+            own = tuple(function for function in own if not function.defer_loading or function.name in found)
+        theirs = [
+            function
+            for _, session in self._sessions
+            for function in session.functions
+            if self._names.get(function.name or "") is session
+        ]
+        return (*own, *theirs)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a function that the model calls is one of the server's tools."""
+        return name in self._names
+
+    def started(self, id: str, name: str) -> Any:
+        """A call's step as the stream starts it, before its arguments are known."""
+        return bare(self._names[name].call(id, name, {}))
+
+    def call(self, id: str, name: str, arguments: dict[str, Any]) -> Any:
+        """A call's step, sealed."""
+        return readings.seal_call(self._key, self._names[name].call(id, name, arguments), name, arguments)
+
+    async def run(self, call: wire.ToolCallStep) -> tuple[Any, Sequence[wire.ImageContent]]:
+        """The sealed result of a call, and its figures: whatever goes wrong with it is a result that the model sees."""
+        outcome = await self._outcome(call)
+        return readings.seal_result(self._key, outcome), outcome.figures
+
+    async def _outcome(self, call: wire.ToolCallStep) -> Outcome:
+        type = tool_type(call)
+        opened = readings.open_call(self._key, call)
+        session = next((session for kind, session in self._sessions if kind == type and session.owns(opened)), None)
+        if session is None:
+            return _lost(call, "The tool is not there any more.")
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await session.run(opened)
+        except TimeoutError:
+            return _lost(call, f"The tool gave no result within {self._seconds:g} s.")
+        except Exception as error:
+            logger.exception("the tool %s failed", type)
+            return _lost(call, f"The tool failed: {error.__class__.__name__}.")
+
+    async def aclose(self) -> None:
+        """The interaction has ended."""
+        sessions, self._sessions = self._sessions, []
+        for type, session in sessions:
+            try:
+                async with asyncio.timeout(10):
+                    await session.aclose()
+            except Exception:
+                logger.exception("the tool %s could not be closed", type)
+
+
+def _type(declared: wire.Tool) -> str:
+    return str(declared.__struct_config__.tag)
+
+
+def _lost(call: wire.ToolCallStep, why: str) -> Outcome:
+    return Outcome(step=lost(result_of(call), why), reading=why, trusted=True)
+
+
+def _found(steps: Sequence[wire.Step]) -> set[str]:
+    """The names of the functions that tool searches of this conversation have found."""
+    results = (step.result or () for step in steps if isinstance(step, wire.ToolSearchResultStep))
+    return {function.name or "" for result in results for function in result}
