@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import fcntl
 import logging
+import re
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,11 +26,12 @@ from starlette.types import ASGIApp
 from antiphon import weights, wire
 from antiphon.bus.local import LocalBus
 from antiphon.catalog import Catalog, Served
-from antiphon.engine import Engine, Limits
+from antiphon.engine import Engine
 from antiphon.ports import Model, Store, Tool
+from antiphon.run import Limits
 from antiphon.server.edge import Edge, digest
 from antiphon.server.routes import application
-from antiphon.settings import ModelSetting, Settings, SettingsError
+from antiphon.settings import ModelSetting, Settings, SettingsError, ToolSetting
 
 logger = logging.getLogger("antiphon")
 
@@ -39,6 +42,26 @@ MODELS = {
 }
 TOOLS = {
     "scripted": "antiphon.tools.scripted:ScriptedTool",
+    "absent": "antiphon.tools.absent:AbsentTool",
+    "code_execution": "antiphon.tools.code_execution:CodeExecution",
+    "file_search": "antiphon.tools.file_search:FileSearch",
+    "google_maps": "antiphon.tools.google_maps:GoogleMaps",
+    "google_search": "antiphon.tools.google_search:GoogleSearch",
+    "mcp_server": "antiphon.tools.mcp_server:McpServers",
+    "tool_search": "antiphon.tools.tool_search:ToolSearch",
+    "url_context": "antiphon.tools.url_context:UrlContext",
+}
+# What a tool is made from beside its own settings.
+NEEDS = {
+    "code_execution": ("sandbox", "files"),
+    "file_search": ("library",),
+    "google_search": ("provider", "fetch", "read"),
+    "mcp_server": ("resolve",),
+    "url_context": ("fetch", "read"),
+}
+UNSET = {  # these have no source of their own: somebody must say where to look
+    "google_search": "set where to search, for example with --tool google_search=local or ddgs.",
+    "google_maps": "set where places are looked up, for example with --tool google_maps=nominatim.",
 }
 STORES = {
     "memory": "antiphon.stores.memory:MemoryStore",
@@ -100,18 +123,101 @@ def _script(path: str) -> Any:
     return msgspec.convert(table, script)
 
 
-def _tool(type: str, source: str) -> Tool:
-    """`SCRIPT.toml` plays the tool from a script's [tools.TYPE]; anything else is the name of a tool that is made so."""
+class Parts:
+    """What tools are made from, each made when the first tool wants it."""
+
+    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+        self._settings = settings
+        self._stack = stack
+
+    @cached_property
+    def guard(self) -> Any:
+        """Which addresses may be reached."""
+        return load({}, "parts", "antiphon.addresses:Guard")(self._settings.reachable)
+
+    @cached_property
+    def resolve(self) -> Any:
+        """A host's addresses, those that may not be reached refused."""
+        return self.guard.resolve
+
+    @cached_property
+    def fetch(self) -> Any:
+        """The guarded way to the web."""
+        return load({}, "parts", "antiphon.fetch:Fetcher")(self._settings.reachable)
+
+    @cached_property
+    def read(self) -> Any:
+        """What makes text of documents."""
+        return self._kept(load({}, "parts", "antiphon.media.reader:Reader")())
+
+    @cached_property
+    def sandbox(self) -> Any:
+        """Where untrusted code runs."""
+        return self._kept(load({}, "parts", "antiphon.sandbox.boxes:Boxes")())
+
+    @cached_property
+    def library(self) -> Any:
+        """Files and file search stores."""
+        return None
+
+    @cached_property
+    def files(self) -> Any:
+        """The content of an uploaded file, by its URI."""
+        return self.library.content
+
+    def _kept(self, part: Any) -> Any:
+        self._stack.push_async_callback(part.aclose)
+        return part
+
+
+def _tools(settings: Settings, parts: Parts) -> dict[str, Tool]:
+    """Every tool there is. One whose parts are missing is there to say so, unless it was asked for by name."""
+    tools: dict[str, Tool] = {}
+    for type in [*NEEDS, *UNSET, "tool_search", *settings.tools]:
+        setting = settings.tools.get(type)
+        if type in tools or (setting is not None and setting.source == "off"):
+            continue
+        if setting is None and type in UNSET:
+            tools[type] = load(TOOLS, "tools", "absent")(type, UNSET[type])
+            continue
+        try:
+            tools[type] = _tool(type, setting or ToolSetting(), parts)
+        except SettingsError as error:
+            if setting is not None:
+                raise
+            tools[type] = load(TOOLS, "tools", "absent")(type, str(error.__cause__ or error))
+    return tools
+
+
+def _tool(type: str, setting: ToolSetting, parts: Parts) -> Tool:
+    """One tool: `SCRIPT.toml` plays it from a script's [tools.TYPE], `module:Class` is a stranger's, else it is ours."""
+    source, options = setting.source, dict(setting.options)
     with _named(f"The tool '{type}'"):
+        tool: Tool
         if source.endswith(".toml"):
             script = load({}, "tools", "antiphon.tools.scripted:ToolScript")
             table = tomllib.loads(Path(source).read_text(encoding="utf-8")).get("tools", {}).get(type, {})
-            tool: Tool = load(TOOLS, "tools", "scripted")(type, msgspec.convert(table, script))
+            tool = load(TOOLS, "tools", "scripted")(type, msgspec.convert(table, script))
+        elif source == "scripted":
+            tool = load(TOOLS, "tools", "scripted")(type)
+        elif _is_foreign(type, source):
+            tool = load({}, "tools", source)(**options)
         else:
-            tool = load(TOOLS, "tools", source)(*([type] if source == "scripted" else []))
+            given = {name: getattr(parts, name) for name in NEEDS.get(type, ()) if name != "provider"}
+            if type == "google_search":
+                given["provider"] = load({}, "tools", "antiphon.search.providers:make")(source, **options)
+                source, options = "", {}
+            tool = load(TOOLS, "tools", type)(source, **given, **options)
         if tool.type != type:
             raise ValueError(f"{source} is the tool '{tool.type}'")
         return tool
+
+
+def _is_foreign(type: str, source: str) -> bool:
+    """Whether a source names a class of somebody else's: `package.module:Class`, or an entry point."""
+    if type not in TOOLS or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", source):
+        return True
+    return bool(source) and bool(entry_points(group="antiphon.tools", name=source))
 
 
 def _store(data: Path | None) -> Store:
@@ -149,13 +255,16 @@ async def running(settings: Settings, progress: weights.Progress = weights.silen
         served = {name: Served(context_length=getattr(model, "context", None)) for name, model in models.items()}
         with _named("aliases"):
             catalog = Catalog(served, settings.default or next(iter(models)), settings.aliases)
+        tools = _tools(settings, Parts(settings, stack))
+        for tool in tools.values():
+            stack.push_async_callback(tool.aclose)
         engine = Engine(
             store=store,
             bus=LocalBus(),
             models=models,
             resolve=catalog.resolve,
             key=await store.secret(),
-            tools={type: _tool(type, source) for type, source in settings.tools.items()},
+            tools=tools,
             limits=Limits(silence=settings.silence, retention=settings.retention),
         )
         thoughts.read = engine.thought_text

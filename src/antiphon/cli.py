@@ -90,6 +90,7 @@ def _add_serve(commands: Any) -> None:
     )
     serve.add_argument("--alias", action="append", metavar="NAME=MODEL", help="one more name for a configured model")
     serve.add_argument("--tool", action="append", metavar="TYPE=SOURCE", help="a tool that the server runs")
+    serve.add_argument("--reachable", action="append", metavar="HOST", help="a private host that tools may fetch from")
     serve.add_argument("--api-key", action="append", metavar="[PROJECT:]KEY", help="or ANTIPHON_API_KEYS, with commas")
     serve.add_argument("--allow-origin", action="append", metavar="ORIGIN", help="pages that may read without a key")
     serve.add_argument("--retention-days", type=float, help="how long interactions are kept (default: 55)")
@@ -108,10 +109,13 @@ def _settings(options: argparse.Namespace) -> Settings:
         "retention": None if options.retention_days is None else options.retention_days * 86400,
         "models": tuple(map(settings.parse_model, options.model or ())) or None,
         "origins": tuple(options.allow_origin or ()) or None,
+        "reachable": tuple(options.reachable or ()) or None,
     }
     fields |= {name: value for name, value in given.items() if value is not None}
     fields["aliases"] = fields.get("aliases", {}) | _pairs(options.alias)
-    fields["tools"] = fields.get("tools", {}) | _pairs(options.tool)
+    fields["tools"] = fields.get("tools", {}) | {
+        type: settings.ToolSetting(source) for type, source in _pairs(options.tool).items()
+    }
     keys = [*(options.api_key or ()), *filter(None, os.environ.get("ANTIPHON_API_KEYS", "").split(","))]
     fields["keys"] = settings.keys_of(keys)
     if not fields.get("models"):

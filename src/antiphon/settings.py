@@ -18,7 +18,7 @@ from typing import Any
 from antiphon.weights import STARTER
 
 PORT = 8484
-_PLAIN: dict[str, Any] = {"host": str, "port": int, "silence": int | float, "largest_body": int, "default": str}
+_PLAIN: dict[str, Any] = {"host": str, "port": int, "silence": int | float, "largest_body": int, "default": str, "embedder": str}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -37,6 +37,14 @@ class ModelSetting:
 
 
 @dataclass(frozen=True)
+class ToolSetting:
+    """One configured tool: where it gets what it gives (each tool has its own forms), or `off`; and what else it is given."""
+
+    source: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Settings:
     """All of it. Durations in seconds, sizes in bytes; `keys` are API keys in clear, by project."""
 
@@ -48,7 +56,9 @@ class Settings:
     aliases: dict[str, str] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     origins: tuple[str, ...] = ()
-    tools: dict[str, str] = field(default_factory=dict)
+    tools: dict[str, ToolSetting] = field(default_factory=dict)
+    reachable: tuple[str, ...] = ()  # private hosts and networks that tools may fetch from all the same
+    embedder: str = "auto"
     retention: float = 55 * 86400.0
     compact_after: float = 86400.0
     sweep_every: float = 600.0
@@ -132,10 +142,11 @@ def from_file(path: Path) -> dict[str, Any]:
         fields["data"] = Path(server.pop("data")).expanduser()
     if "retention_days" in server:
         fields["retention"] = float(server.pop("retention_days")) * 86400
-    if "allow_origins" in server:
-        fields["origins"] = tuple(server.pop("allow_origins"))
+    for name, field_name in (("allow_origins", "origins"), ("reachable", "reachable")):
+        if name in server:
+            fields[field_name] = tuple(server.pop(name))
     fields["aliases"] = given.pop("aliases", {})
-    fields["tools"] = given.pop("tools", {})
+    fields["tools"] = {type: _tool_of(type, value) for type, value in given.pop("tools", {}).items()}
     fields["models"] = tuple(_model_of(name, dict(table)) for name, table in given.pop("models", {}).items())
     unknown = [*given, *(f"server.{name}" for name in server)]
     if unknown:
@@ -147,14 +158,30 @@ def _model_of(name: str, table: dict[str, Any]) -> ModelSetting:
     source, backend = table.pop("source", ""), table.pop("backend", None)
     if not source and backend is None:
         raise SettingsError(f"models.{name} has no 'source'.")
-    variable = table.pop("api_key_env", None)
-    if variable is not None:
-        if variable not in os.environ:
-            raise SettingsError(f"models.{name}: the environment has no {variable}.")
-        table["api_key"] = os.environ[variable]
+    _take_key(f"models.{name}", table)
     if backend is not None:
         return ModelSetting(name, backend, source, table)
     return replace(_model_at(source, table), name=name)
+
+
+def _tool_of(type: str, value: Any) -> ToolSetting:
+    """`TYPE = "SOURCE"` or a table `[tools.TYPE]`."""
+    if isinstance(value, str):
+        return ToolSetting(value)
+    if not isinstance(value, dict):
+        raise SettingsError(f"tools.{type} is neither a text nor a table.")
+    _take_key(f"tools.{type}", value)
+    return ToolSetting(str(value.pop("source", "")), value)
+
+
+def _take_key(place: str, table: dict[str, Any]) -> None:
+    """An API key is named by the variable that holds it, so that it stands in no file."""
+    variable = table.pop("api_key_env", None)
+    if variable is None:
+        return
+    if variable not in os.environ:
+        raise SettingsError(f"{place}: the environment has no {variable}.")
+    table["api_key"] = os.environ[variable]
 
 
 def keys_of(texts: Sequence[str]) -> dict[str, str]:

@@ -11,10 +11,10 @@ import pytest
 from antiphon import log, resource, wire
 from antiphon.bus.local import LocalBus
 from antiphon.catalog import Catalog, Served
-from antiphon.engine import Engine, Limits
+from antiphon.engine import Engine
 from antiphon.models.scripted import Script, Scripted
 from antiphon.ports import Delta, Finish, Segment, Store, Text, Tokens, Turn
-from antiphon.run import Run
+from antiphon.run import Limits, Run
 from antiphon.stores.memory import MemoryStore
 from antiphon.tools.scripted import ScriptedTool, ToolScript
 

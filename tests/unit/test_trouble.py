@@ -22,8 +22,8 @@ from test_engine import (
 )
 
 from antiphon import log, transfer, wire
-from antiphon.engine import Limits
 from antiphon.ports import Delta, Finish, Outcome, Record, Segment, Session, Stored, Text, Tokens, Turn, Use
+from antiphon.run import Limits
 from antiphon.stores.memory import MemoryStore
 from antiphon.tools.scripted import ScriptedSession, ScriptedTool, ToolScript
 

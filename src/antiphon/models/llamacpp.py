@@ -44,9 +44,9 @@ class LlamaCpp:
     """The model in the GGUF file at `path`, in a process of its own that starts with the first turn, or with `start`.
 
     `context` is in tokens and for each of the `slots` (conversations answered at the same time), `cache_mib` the memory
-    that keeps idle conversations read. `projector` is the file that lets a model see or hear. `tools` says how functions
-    are put before the model (see `chat.Dialect`); `auto` decides by its template and size. `progress` is told in words how
-    a start goes.
+    that keeps idle conversations read. `projector` is the file that lets a model see or hear. `room` is how many
+    characters one tool's result may give it to read. `tools` says how functions are put before the model (see
+    `chat.Dialect`); `auto` decides by its template and size. `progress` is told in words how a start goes.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class LlamaCpp:
         cache_mib: int = 2048,
         gpu_layers: int = -1,
         projector: str | Path | None = None,
+        room: int | None = None,
         tools: Literal["auto", "template", "text"] = "auto",
         thought_text: ThoughtText = lambda step: "",
         progress: Callable[[str], None] = logger.info,
@@ -67,6 +68,7 @@ class LlamaCpp:
             raise FileNotFoundError(f"There is no model file {path}.")
         self.modalities = frozenset({"text"} if projector is None else {"text", "image"})
         self.context = context
+        self.room = room or context // 2  # an eighth of the context or so: on a processor that is read in half a minute
         self._config = Config(
             path=str(path),
             api_key="",

@@ -62,11 +62,13 @@ class OpenAIChat:
         headers: Mapping[str, str] | None = None,
         extra: Mapping[str, Any] | None = None,
         silence: float = 600.0,
+        room: int = 24_000,
     ) -> None:
         if server not in _DIALECTS:
             raise wire.InvalidRequest(f"No server kind {server!r}; there are {', '.join(_DIALECTS)}.")
         self.modalities = frozenset(modalities)
         self._dialect = structs.replace(_DIALECTS[server], modalities=self.modalities, extra=dict(extra or {}))
+        self.room = room  # characters of one tool's result that it is given to read
         self._model = model
         self._thought_text = thought_text
         self._server = ChatServer(url, api_key=api_key, headers=headers, silence=silence)
