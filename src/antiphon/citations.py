@@ -17,8 +17,8 @@ import re
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice, pairwise
+from collections.abc import Iterator, Mapping, Sequence, Set
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -28,13 +28,13 @@ from antiphon.ports import Passage
 from antiphon.words import (
     MARKER,
     NEGATION_SUFFIX,
+    NEGATIONS,
+    NUMBER_WORDS,
+    OPPOSITES,
     TOKEN,
     Span,
     capitalizes_nouns,
-    is_negation,
     is_stop,
-    number_word,
-    opposites,
     sentences,
     stems,
     trimmed,
@@ -45,12 +45,12 @@ Citation = wire.UrlCitation | wire.FileCitation | wire.PlaceCitation
 
 ENOUGH = 0.64  # the share of a sentence that a passage must have in it, by weight
 ENOUGH_IN_DOUBT = 0.8  # the same where the sentence begins with a word that stands in no passage
+ENOUGH_BESIDE_TITLE = 0.5  # the share of what the title does not say
 ENOUGH_BY_MARKER = 0.25  # the same where the model itself named the passage
 NEARLY_AS_GOOD = 0.92  # other passages are cited beside the best one if they have this share of its support
 _MOST_SOURCES = 3
-_CANDIDATES = 6
+_CANDIDATES = 4
 _LANE = 60_000  # the whole of a sentence, as a whole number that fits into sixteen bits
-_FEWEST_SHARE = 0.37  # of a sentence's terms: fewer cannot weigh enough
 _FEWEST_TERMS = 3
 _LONGEST_SENTENCE = 2000  # characters that are compared; nobody writes longer ones
 _ADDRESS = re.compile(r"\]\(\s*<?[^)\s]*>?\s*\)|<?(?:https?://|www\.)[^\s>)\]]+>?|`[^`]*`")
@@ -59,13 +59,15 @@ _ADDRESS = re.compile(r"\]\(\s*<?[^)\s]*>?\s*\)|<?(?:https?://|www\.)[^\s>)\]]+>
 class Words(NamedTuple):
     """What is compared of a sentence: its terms, each number with its readings, its names, and what would deny it.
 
-    `first` is a sentence's first word where that has a capital, and may be a name or not.
+    `lead` is a sentence's first word where that is never written small, and `first` the same where no other name follows:
+    it may be a name or not.
     """
 
     terms: frozenset[str]
     numbers: tuple[frozenset[str], ...]
     names: frozenset[str] = frozenset()
     first: str | None = None
+    lead: str | None = None
     denies: bool = False
     words: frozenset[str] = frozenset()
     opposites: tuple[tuple[str, frozenset[str]], ...] = ()
@@ -87,7 +89,8 @@ class _Reader:
     def _terms(self, token: str) -> tuple[str, ...]:
         found = self._stems.get(token)
         if found is None:
-            found = self._stems[token] = tuple(term for term in stems(token) if not is_stop(term))
+            found = tuple(term for term in stems(token) if not is_stop(term))
+            self._stems[token] = found
         return found
 
     def survey(self, text: str) -> Words:
@@ -103,31 +106,33 @@ class _Reader:
         tokens = TOKEN.findall(text)
         terms: set[str] = set()
         names: set[str] = set()
+        lead: str | None = None
         first: str | None = None
         for place, token in enumerate(tokens):
-            if token[0].isdecimal() or number_word(token) is not None:
+            if token[0].isdecimal() or token in NUMBER_WORDS:
                 continue
             found = self._terms(token)
             terms.update(found)
             if found and token[0].isupper() and found[0] not in self._small:
                 following = tokens[place + 1] if place + 1 < len(tokens) else ""
+                lead = found[0] if place == 0 else lead
                 if place or following[:1].isupper():  # a first word is a name where a second one follows
                     names.add(found[0])
                 else:
                     first = found[0]
         small = frozenset(map(str.lower, tokens))
-        denies = NEGATION_SUFFIX.search(text) is not None or any(map(is_negation, small))
-        contrary = tuple((word, found) for word in small if (found := opposites(word)))
+        denies = NEGATION_SUFFIX.search(text) is not None or not NEGATIONS.isdisjoint(small)
+        contrary = tuple((word, OPPOSITES[word]) for word in small & OPPOSITES.keys())
         numbers = tuple(_numbers_in(tokens))
-        return Words(frozenset(terms), numbers, frozenset(names), first, denies, small, contrary)
+        return Words(frozenset(terms), numbers, frozenset(names), first, lead, denies, small, contrary)
 
 
 def _numbers_in(tokens: Sequence[str]) -> Iterator[frozenset[str]]:
     for place, token in enumerate(tokens):
         if token[0].isdecimal():
             yield values(token, tokens[place + 1].lower() if place + 1 < len(tokens) else "")
-        elif (value := number_word(token)) is not None:
-            yield frozenset((value, token.lower()))
+        elif token in NUMBER_WORDS:
+            yield frozenset((NUMBER_WORDS[token], token.lower()))
 
 
 def _plain(text: str) -> str:
@@ -144,20 +149,17 @@ class _Source:
         self._text = passage.text
         self._reader = reader
         self.body = reader.survey(passage.text)
-        self.title = reader.survey(
-            getattr(passage.citation, "title", None) or getattr(passage.citation, "name", None) or ""
-        )
+        self.title = reader.read(_title(passage.citation))
         self.terms = self.body.terms | self.title.terms
         self.numbers = frozenset().union(*self.body.numbers, *self.title.numbers)
-        self._windows: list[tuple[Words, ...]] | None = None
+        self._sentences: list[Words] | None = None
 
     @property
-    def windows(self) -> list[tuple[Words, ...]]:
-        """Its sentences one by one, and each with the one before it."""
-        if self._windows is None:
-            read = [self._reader.read(self._text[a : min(b, a + _LONGEST_SENTENCE)]) for a, b in sentences(self._text)]
-            self._windows = [*((one,) for one in read), *pairwise(read)]
-        return self._windows
+    def sentences(self) -> list[Words]:
+        if self._sentences is None:
+            read, text = self._reader.read, self._text
+            self._sentences = [read(text[a : min(b, a + _LONGEST_SENTENCE)]) for a, b in sentences(text)]
+        return self._sentences
 
 
 def cite(text: str, passages: Sequence[Passage]) -> list[Citation]:
@@ -234,10 +236,7 @@ class _Matcher:
 
     def _weigh(self, words: Words) -> dict[str, float]:
         """What part each term is of what a sentence says; together 1."""
-        names = words.names | {words.first}
-        weights = {
-            term: self._weights.get(term, self._unknown) * (1.5 if term in names else 1.0) for term in words.terms
-        }
+        weights = {term: self._weights.get(term, self._unknown) for term in words.terms}
         whole = sum(weights.values())
         return {term: weight / whole for term, weight in weights.items()}
 
@@ -247,34 +246,37 @@ class _Matcher:
         shares = memoryview(total.to_bytes(2 * len(self._sources), sys.byteorder)).cast("H").tolist()
         if sys.byteorder == "big":
             shares.reverse()
-        enough = [(-share, number) for number, share in enumerate(shares) if share >= ENOUGH * _LANE - len(weights)]
         required = _required(words)
-        found = (self._sources[number] for _, number in sorted(enough))
+        fewest = _LANE * _of_terms(ENOUGH, weights, required) - len(weights)
+        enough = sorted((-share, number) for number, share in enumerate(shares) if share >= fewest)
+        found = (self._sources[number] for _, number in enough)
         fitting = (source for source in found if all(number & source.numbers for number in required))
         return list(islice(fitting, _CANDIDATES))
 
     def _support(self, words: Words, weights: Mapping[str, float], source: _Source) -> float:
         """How well one or two neighbouring sentences of a passage support a sentence; 0 where they do not."""
         in_doubt = words.first is not None and words.first not in self._lanes
-        enough = ENOUGH_IN_DOUBT if in_doubt or not self._reader.names_count else ENOUGH
-        fewest = len(weights) * _FEWEST_SHARE
-        best = 0.0
+        doubted = in_doubt or not self._reader.names_count
+        enough = _of_terms(ENOUGH_IN_DOUBT if doubted else ENOUGH, weights, _required(words))
         by_title = words.terms & source.title.terms
-        for window in source.windows:
-            there = by_title.union(*(words.terms & part.terms for part in window))
+        title = sum(weights[term] for term in by_title)
+        # A title says what a page is about: half of the rest must stand in the page itself.
+        enough = max(enough - title, ENOUGH_BESIDE_TITLE * (1 - title))
+        rest = words.terms - by_title
+        fewest = max(1, enough / max(weights.values()) - 1e-9)
+        best = 0.0
+        for window, there in _windows(rest, source.sentences):
             if len(there) < fewest:
                 continue
-            share = sum(weights[term] for term in there)
-            if share > best and share >= enough and self._agree(words, window, source):
+            share = sum([weights[term] for term in there])
+            if share > best and share >= enough and self._agree(words, rest, window, source):
                 best = share
-        return best
+        return best and best + title
 
-    def _agree(self, words: Words, window: Sequence[Words], source: _Source) -> bool:
-        """Whether numbers, names and denials say nothing against it."""
-        shared = [len(words.terms & part.terms) for part in window]
-        if not any(shared):
-            return False  # only the title has these words
-        if window[shared.index(max(shared))].denies != words.denies:
+    def _agree(self, words: Words, rest: Set[str], window: Sequence[Words], source: _Source) -> bool:
+        """Whether numbers, names and denials say nothing against it; `rest` is what the title does not have."""
+        main = max(window, key=lambda part: len(rest & part.terms))
+        if main.denies != words.denies:
             return False
         numbers = frozenset().union(*source.title.numbers, *(n for part in window for n in part.numbers))
         if not all(number & numbers for number in _required(words)):
@@ -282,17 +284,39 @@ class _Matcher:
         said = frozenset().union(*(part.words for part in window))
         if any(word not in said and not contrary.isdisjoint(said) for word, contrary in words.opposites):
             return False
-        return not self._reader.names_count or self._same_names(words, window, source)
+        if not self._reader.names_count:
+            return True
+        if words.lead and main.lead and main.lead not in words.terms and words.lead != main.lead:
+            return False
+        return self._same_names(words, window, source)
 
     def _same_names(self, words: Words, window: Sequence[Words], source: _Source) -> bool:
         """Whether it speaks of the same: a name may stand elsewhere in the passage where no other name is near."""
         there = source.title.terms.union(*(part.terms for part in window))
-        names = words.names | ({words.first} & self._lanes.keys())
+        names = words.names | ({words.first} if words.first in self._lanes else frozenset())
         missing = names - there
         others = frozenset().union(*(part.names for part in window)) - names
-        if missing and (others or not missing <= source.terms):
+        title = source.title.names | ({source.title.lead} if source.title.lead else frozenset())
+        if missing and (others or not missing <= source.terms or (title and title.isdisjoint(names))):
             return False
         return not any(_of_another(number, names, part, source) for part in window for number in _required(words))
+
+
+def _windows(terms: Set[str], read: Sequence[Words]) -> Iterator[tuple[Sequence[Words], Set[str]]]:
+    """Sentences that have some of the terms, alone and with the one before, and which of the terms they have."""
+    before: Set[str] = frozenset()
+    for place, words in enumerate(read):
+        there = terms & words.terms
+        if there:
+            yield (words,), there
+        if place and (there or before):
+            yield (read[place - 1], words), before | there
+        before = there
+
+
+def _of_terms(share: float, weights: Mapping[str, float], required: Sequence[object]) -> float:
+    """A share of a sentence as a share of its terms: its numbers, which must all agree, count as terms that do."""
+    return share - (1 - share) * len(required) / len(weights)
 
 
 def _required(words: Words) -> list[frozenset[str]]:
@@ -357,6 +381,16 @@ def _numbers(words: str) -> list[int]:
 
 
 # ---------------------------------------------------------------------------------------------------- annotations
+
+
+def _title(citation: Citation) -> str:
+    match citation:
+        case wire.UrlCitation():
+            return citation.title or ""
+        case wire.FileCitation():
+            return citation.file_name or citation.source or ""
+        case _:
+            return citation.name or ""
 
 
 def _key(citation: Citation) -> str:

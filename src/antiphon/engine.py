@@ -44,6 +44,8 @@ from antiphon.toolsteps import lost, payload, result_of, tool_type
 
 logger = logging.getLogger("antiphon.engine")
 
+_READINGS = 4  # how many whole results a model is given to read at one time
+
 
 # ---------------------------------------------------------------------------------------------------- perform
 
@@ -234,7 +236,7 @@ class Engine:
         said = [step for step in run.state.steps if step.error is None]
         changed: dict[str, Any] = {"steps": [*turn.steps, *said]} if said else {}
         if run.readings.texts:
-            changed |= {"calls": run.readings.calls, "readings": run.readings.texts}
+            changed |= {"calls": run.readings.calls, "readings": run.readings.within(_READINGS * self._room(run))}
         if run.tools is not None:
             changed["functions"] = run.tools.offered(turn.functions, [*turn.steps, *said])
             if turn.tool_choice.mode == "any" and any(type(step) in RESULTS for step in said):

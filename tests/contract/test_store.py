@@ -1,95 +1,17 @@
-"""What every store promises. A new store joins by a row in `app.STORES` and a line in `make`."""
+"""What every store promises. A new store joins by a row in `app.STORES` and a line in conftest.py's `PLACES`."""
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from antiphon import app, log, wire
-from antiphon.ports import Fenced, Record, Segment, Store
-
-NAMES = list(app.STORES)
-Use = Callable[[Callable[[Store, "Clock"], Awaitable[None]]], None]
+from antiphon import app, log
+from antiphon.ports import Fenced, Store
+from records import PLACES, WHOLE, Clock, Use, ending, opening, record, segment, words
 
 
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture(params=NAMES)
-def use(request: pytest.FixtureRequest, tmp_path: Path) -> Use:
-    """Run a test's body over each store."""
-
-    @asynccontextmanager
-    async def opened(clock: Clock) -> AsyncIterator[Store]:
-        make = app.load(app.STORES, "stores", request.param)
-        store = make(clock) if request.param == "memory" else make(tmp_path / "a.db", clock)
-        try:
-            yield store
-        finally:
-            await store.aclose()
-
-    def run(body: Callable[[Store, Clock], Awaitable[None]]) -> None:
-        async def inside() -> None:
-            clock = Clock()
-            async with opened(clock) as store:
-                await body(store, clock)
-
-        asyncio.run(inside())
-
-    return run
-
-
-counter = itertools.count()
-
-
-def record(previous: Record | None = None, **fields: Any) -> Record:
-    id = f"v1_{next(counter):012d}"
-    values: dict[str, Any] = {
-        "id": id,
-        "project": "p",
-        "conversation": previous.conversation if previous else id,
-        "created": 1_800_000_000.0,
-        "expires": 1_800_000_100.0,
-        "model": "m",
-        "target": "m",
-        "input": [wire.UserInputStep(content=[wire.TextContent(text="hi")])],
-        "request": wire.CreateInteraction(model="m"),
-        "previous_interaction_id": previous.id if previous else None,
-    }
-    return Record(**(values | fields))
-
-
-def segment(first: int, *events: wire.InteractionEvent) -> Segment:
-    frames = b"".join(log.encode(event, seq) for seq, event in enumerate(events, first))
-    return Segment(first, first + len(events) - 1, frames)
-
-
-def opening(id: str = "v1_x") -> list[wire.InteractionEvent]:
-    shown = wire.StreamInteraction(id=id, status="in_progress")
-    return [wire.InteractionCreated(interaction=shown), wire.StepStart(index=0, step=wire.ModelOutputStep())]
-
-
-def words(*texts: str) -> list[wire.InteractionEvent]:
-    return [wire.StepDelta(index=0, delta=wire.TextDelta(text=text)) for text in texts]
-
-
-def ending(id: str = "v1_x") -> list[wire.InteractionEvent]:
-    shown = wire.StreamInteraction(id=id, status="completed")
-    return [wire.StepStop(index=0), wire.InteractionCompleted(interaction=shown)]
-
-
-WHOLE = segment(1, *opening(), *words("a", "b"), *ending())
+def test_every_store_keeps_this_contract() -> None:
+    assert set(app.STORES) <= set(PLACES)
 
 
 def test_what_is_created_is_read_back(use: Use) -> None:

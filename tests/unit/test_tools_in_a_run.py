@@ -13,6 +13,7 @@ from test_engine import KEY, SEARCH_TOOL, ask, cut_after, engine, read, request,
 from antiphon import chat, log, signature, wire
 from antiphon.ports import Call, Delta, Finish, Passage, Text, Tokens, Turn
 from antiphon.readings import Readings
+from antiphon.run import Limits
 from antiphon.stores.memory import MemoryStore
 from antiphon.tools.scripted import ScriptedTool, ToolScript
 from antiphon.tools.tool_search import ToolSearch
@@ -185,6 +186,20 @@ def test_a_run_cut_short_at_any_event_shows_each_figure_and_gives_each_answer_on
                 made = await on.get("p", record.id)
             assert made.error is None, (number, event)
             assert made.status == "completed" and text_of(made) == "Done."
+
+    run_async(body)
+
+
+def test_when_much_has_been_read_the_oldest_results_are_left_out() -> None:
+    async def body() -> None:
+        again = [calls("google_search", f'{{"queries":["{n}"]}}') for n in range(6)]
+        model = Watching(*again, says("Enough."))
+        limits = Limits(room=100)
+        async with engine(model, tools=search(reading="x" * 90), limits=limits) as on:
+            made = await ask(on, tools=[SEARCH_TOOL])
+        readings = list(model.turns[-1].readings.values())
+        assert made.status == "completed" and sum(map(len, readings)) < 6 * len(readings[0])
+        assert readings[0].count("x") == 90 and "Left out" in readings[-1], "the latest is whole, the oldest is not"
 
     run_async(body)
 
