@@ -54,7 +54,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pasts": ("wire", "log", "ports"),
     "run": ("wire", "log", "ports", "resource", "ids", "signature", "readings", "toolbox", "toolsteps"),
     "transfer": ("wire", "log", "ports"),
+    "archive": ("wire", "log", "ports", "resource", "run", "transfer"),
     "engine": (
+        "archive",
         "wire",
         "log",
         "ports",

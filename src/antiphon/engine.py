@@ -13,13 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from antiphon import ids, intake, log, resource, signature, transfer, wire
+from antiphon.archive import Archive
 from antiphon.citations import cite
 from antiphon.decide import RESULTS, CallModel, Done, RunTools, clients_of, decide
 from antiphon.pasts import Pasts, said_by
@@ -75,11 +76,12 @@ class Engine:
         self._clock = clock
         self._live: dict[str, Run] = {}
         self._pasts = Pasts(store)
+        self.archive = Archive(store, bus, self._live)
 
     # ------------------------------------------------------------------ create
 
     async def create(self, project: str, request: wire.CreateInteraction) -> Run:
-        """Check a request, and start it. Raises ApiError before anything is kept."""
+        """Check a request, and start it; a run without a task is another server's. Raises ApiError before it is kept."""
         intake.check(request)
         if request.agent is not None:
             raise wire.NotFound(f"Agent '{request.agent}' is not served here.")
@@ -112,11 +114,14 @@ class Engine:
         for place, declared in enumerate(record.tools or ()):
             if (tool := self._tools.get(str(declared.__struct_config__.tag))) is not None:
                 await tool.check(declared, project, f"tools[{place}]")
-        if record.background:
+        # Where others may be asked for a stream, it is kept from its first event, as a background run is.
+        durable = record.background or (record.store and bool(request.stream) and self._bus.shared)
+        if durable:
             await self.store.create(record, "in_progress")
-        run = Run(record, turn, self._bus.open(id))
-        self._equip(run)
-        self._start(run)
+        run = Run(record, turn, self._bus.open(id), durable=durable)
+        if not record.background or await self._bus.submit(id):
+            self._equip(run)
+            self._start(run)
         return run
 
     async def _past(self, project: str, id: str | None) -> tuple[Record | None, Sequence[wire.Step]]:
@@ -295,19 +300,42 @@ class Engine:
         unfinished = await self.store.unfinished()
         for id in unfinished:
             try:
-                stored = await self.store.claim(id)
-                if stored is not None:
-                    await self._resume(stored)
+                await self._take_up(id)
             except Exception:  # one that cannot be read must not keep the others, and the server, from going on
                 logger.exception("interaction %s cannot be gone on with", id)
         return len(unfinished)
+
+    async def work(self, id: str) -> None:
+        """Run an interaction that was handed over, to its end. Cancelled, it is given back for another to go on with."""
+        if id not in self._live:
+            await self._take_up(id)
+        run = self._live.get(id)
+        if run is not None and run.task is not None:
+            try:
+                await asyncio.wait([run.task])
+            except asyncio.CancelledError:
+                await self._give_back(run)
+                raise
+
+    async def _take_up(self, id: str) -> None:
+        stored = await self.store.claim(id)
+        if stored is not None:
+            await self._resume(stored)
+
+    async def _give_back(self, run: Run) -> None:
+        """Stop a run in good order. It stays open in the store, and whoever goes on does not count it as a crash."""
+        if run.task is not None and not run.state.ended:
+            run.task.cancel()
+            await asyncio.wait([run.task])
+        if run.record.background and not run.state.ended:
+            await self.store.release(run.record.id, run.attempt)
 
     def _adopt(self, stored: Stored) -> Run:
         """A run that goes on from what an earlier attempt wrote."""
         record = stored.record
         state = log.fold(log.decode(stored.frames))
         channel = self._bus.open(record.id, Segment(1, state.seq, stored.frames) if state.seq else None)
-        run = Run(record, Turn(model=record.target, steps=(), conversation=record.conversation), channel)
+        run = Run(record, Turn(model=record.target, steps=(), conversation=record.conversation), channel, durable=True)
         run.take_over(state, stored.attempt)
         return run
 
@@ -349,56 +377,7 @@ class Engine:
             error = None
         await run.append(self.store, wire.StepStop(index=index, error=error), hold=error is None)
 
-    # ------------------------------------------------------------------ read
-
-    async def get(self, project: str, id: str, *, include_input: bool = False) -> wire.Interaction:
-        """The resource as it stands, the whole timeline. Raises NotFound."""
-        run = self._find_foreground(project, id)
-        if run is not None:
-            return resource.interaction(run.record, run.state, run.updated, whole=True, include_input=include_input)
-        stored = await self._stored(project, id)
-        state = log.fold(log.decode(stored.frames))
-        return resource.interaction(stored.record, state, stored.updated, whole=True, include_input=include_input)
-
-    async def follow(self, project: str, id: str, after: int = 0) -> AsyncIterator[bytes]:
-        """The frames after number `after`: those there are, then the live ones until the end, then `log.DONE`.
-
-        Raises NotFound, and OutOfRange where `after` is no place to resume from.
-        """
-        live = self._live.get(id)
-        if live is not None and live.record.store and live.record.project == project:
-            if after > live.state.seq:
-                raise wire.OutOfRange(f"Event {after} is after the last event of interaction '{id}'.")
-            return live.channel.follow(after)
-        stored = await self._stored(project, id)
-        return _at_once(_replay(stored, after), ended=stored.status != "in_progress")
-
-    def _find_foreground(self, project: str, id: str) -> Run | None:
-        """A foreground run is in this process's memory until it ends; then, like all others, in the store."""
-        run = self._live.get(id)
-        if run is None or run.record.background or not run.record.store or run.record.project != project:
-            return None
-        return run
-
-    async def _stored(self, project: str, id: str) -> Stored:
-        stored = await self.store.get(project, id)
-        if stored is None:
-            raise wire.NotFound(f"Interaction '{id}' was not found.")
-        return stored
-
-    async def page(self, project: str, before: str | None, size: int) -> wire.InteractionList:
-        """A page of interactions, newest first, without their steps."""
-        found = await self.store.page(project, before, size + 1)
-        shown = [resource.summary(stored.record, log.last(stored.frames), stored.updated) for stored in found[:size]]
-        more = found[size - 1].record.id if len(found) > size else None
-        return wire.InteractionList(interactions=shown or None, next_page_token=more)
-
-    async def export(self, project: str, id: str) -> bytes:
-        """The conversation that ends with `id`, as JSON lines, oldest first. Raises NotFound."""
-        chain = await self.store.lineage(project, id)
-        if not chain:
-            raise wire.NotFound(f"Interaction '{id}' was not found.")
-        return transfer.lines(chain)
+    # ------------------------------------------------------------------ bring in
 
     async def bring_in(self, project: str, lines: bytes) -> list[str]:
         """Keep an exported conversation as it was, under its own ids. Raises InvalidRequest, and AlreadyExists."""
@@ -412,15 +391,16 @@ class Engine:
 
     async def cancel(self, project: str, id: str) -> wire.Interaction:
         """Stop a background run. Raises NotFound, and FailedPrecondition for one that is not running."""
-        if self._find_foreground(project, id) is not None:
+        unkept = self.archive.unkept(project, id)
+        record = unkept.record if unkept is not None else (stored := await self.archive.stored(project, id)).record
+        if not record.background:
             raise wire.FailedPrecondition(f"Interaction '{id}' is not a background interaction.")
-        stored = await self._stored(project, id)
         if stored.status == "in_progress":
             await self._stop(id)
             await self._close_orphan(id)
         elif stored.status != "cancelled":
             raise wire.FailedPrecondition(f"Interaction '{id}' is not running: its status is '{stored.status}'.")
-        return await self.get(project, id)
+        return await self.archive.get(project, id)
 
     async def _close_orphan(self, id: str) -> None:
         """End what is in progress and run by nobody, since its end could not be written."""
@@ -458,32 +438,4 @@ class Engine:
 
     async def aclose(self) -> None:
         """Stop. Background runs stay open in the store, and go on at the next start; that counts as no crash."""
-        runs = list(self._live.values())
-        tasks = [run.task for run in runs if run.task is not None and not run.state.ended]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for run in runs:
-            if run.record.background and not run.state.ended:
-                await self.store.release(run.record.id, run.attempt)
-
-
-# ---------------------------------------------------------------------------------------------------- readings
-
-
-def _replay(stored: Stored, after: int) -> list[bytes]:
-    """The frames of an ended log after number `after`. Raises OutOfRange."""
-    frames = log.split(stored.frames)
-    if not after:
-        return frames
-    numbers = [log.number(frame) for frame in frames]
-    if after not in numbers:
-        raise wire.OutOfRange(
-            f"Interaction '{stored.record.id}' cannot be resumed after event {after}: "
-            + ("its events have been compacted; read it with GET." if stored.compacted else "it has no such event.")
-        )
-    return frames[numbers.index(after) + 1 :]
-
-
-async def _at_once(frames: list[bytes], *, ended: bool) -> AsyncIterator[bytes]:
-    yield b"".join([*frames, log.DONE] if ended else frames)
+        await asyncio.gather(*(self._give_back(run) for run in list(self._live.values())), return_exceptions=True)

@@ -73,9 +73,9 @@ def _said(stored: Stored) -> list[wire.Step]:
 def _weight(step: Any) -> int:
     """About how many bytes of memory a step keeps."""
     items = getattr(step, "content", None) or getattr(step, "result", None) or ()
+    weight = _STEP + len(getattr(step, "signature", None) or "")  # what a tool gave the model is in there
     if not isinstance(items, list):
-        return _STEP + len(items)
-    weight = _STEP
+        return weight + len(items)
     for item in items:
         weight += len(getattr(item, "text", None) or getattr(item, "data", None) or "")
     return weight

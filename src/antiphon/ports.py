@@ -5,7 +5,7 @@ A part is one file in its folder and one row in `app.py`; its contract test runs
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -455,8 +455,21 @@ class Channel(Protocol):
 
 
 class Bus(Protocol):
-    """Live events, from whoever runs an interaction to whoever follows it."""
+    """Live events, from whoever runs an interaction to whoever follows it; and who runs what, where there are several."""
+
+    shared: bool  # whether other servers may be asked for what is run here
 
     def open(self, id: str, log: Segment | None = None) -> Channel:
         """The channel of a run that begins here; `log` is what it already wrote before."""
+        ...
+
+    async def submit(self, id: str) -> bool:
+        """Find somebody to run a background interaction that is in the store; True where the asker is to run it itself."""
+        ...
+
+    def watch(self, id: str) -> AsyncGenerator[Segment | None, None]:
+        """What a run elsewhere writes, as it comes; None, first of all, whenever something may have been missed.
+
+        At None the store is to be looked into. It ends where nothing more can come, as where there is no elsewhere.
+        """
         ...

@@ -1,9 +1,9 @@
 """One interaction under way: its log is appended to here and nowhere else.
 
-`Run` knows when an event may be shown: one of a background run when it is on disk (written together every 30 ms and at each
-step's end), one of a foreground run at once, save the last, which waits until the whole is on disk. A step's stop is
-written together with what follows it, so that a log which breaks off shows where. `Writer` turns what a model says into
-steps. What to do next is not decided here (`engine.py`).
+`Run` knows when an event may be shown: one of a durable run (a background one, say) when it is on disk (written
+together every 30 ms and at each step's end), one of a foreground run at once, save the last, which waits until the whole
+is on disk. A step's stop is written together with what follows it, so that a log which breaks off shows where. `Writer`
+turns what a model says into steps. What to do next is not decided here (`decide.py`).
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ class Limits(msgspec.Struct, frozen=True):
 class Run:
     """One interaction under way: the only writer of its log."""
 
-    def __init__(self, record: Record, turn: Turn, channel: Channel) -> None:
+    def __init__(self, record: Record, turn: Turn, channel: Channel, *, durable: bool = False) -> None:
         self.record = record
+        self.durable = durable  # each event is on disk before it is seen, and the run outlives its server
         self.turn = turn  # what the model is asked, this interaction's own steps aside
         self.channel = channel
         self.state = log.State()
@@ -82,7 +83,7 @@ class Run:
             return
         self._waiting += self._held
         self._held = []
-        if not self.record.background:
+        if not self.durable:
             # The end is shown by `finish`, once it is written; of an answer that nobody follows, so is all the rest.
             if self.turn.followed and not self.state.ended:
                 segment = self._segment()
@@ -104,7 +105,7 @@ class Run:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self.record.background:
+        if not self.durable:
             return
         # Shielded: a run that is cancelled meanwhile must still show what is being written.
         await asyncio.shield(asyncio.create_task(self._write(store)))
@@ -134,7 +135,7 @@ class Run:
 
     async def finish(self, store: Store) -> None:
         """Write and show the end."""
-        if self.record.background:
+        if self.durable:
             await self.flush(store)
         else:
             segment = self._segment()
@@ -149,7 +150,7 @@ class Run:
         """The end cannot be kept. Who follows a foreground run is told so; a background run can be gone on with later."""
         if self._unseen is not None and self._unseen.done() and not self._unseen.cancelled():
             self._unseen.exception()  # looked at, so that nobody is told that it was not
-        if not self.record.background and self.error is not None:
+        if not self.durable and self.error is not None:
             shown = wire.Error(code=self.error.code, message=self.error.message)
             last = self.state.seq + 1
             self.channel.publish(Segment(last, last, log.encode(wire.ErrorEvent(error=shown), None)))

@@ -197,7 +197,7 @@ def test_what_is_not_stored_cannot_be_found_again() -> None:
         async with engine() as on:
             made = await ask(on, store=False)
             assert made.id is None
-            assert (await on.page("p", None, 10)).interactions is None
+            assert (await on.archive.page("p", None, 10)).interactions is None
 
     run_async(body)
 
@@ -275,10 +275,10 @@ def test_a_conversation_is_exported_and_comes_back_the_same() -> None:
         async with engine(model) as on, engine(model) as other:
             first = await ask(on, input="My name is Phil.")
             second = await ask(on, input="Who am I?", previous_interaction_id=first.id)
-            lines = await on.export("p", second.id or "")
+            lines = await on.archive.export("p", second.id or "")
             assert lines.count(b"\n") == 2
             assert await other.bring_in("q", lines) == [first.id, second.id]
-            assert await other.get("q", second.id or "") == await on.get("p", second.id or "")
+            assert await other.archive.get("q", second.id or "") == await on.archive.get("p", second.id or "")
             third = await other.create("q", request(input="And now?", previous_interaction_id=second.id))
             await ended(third)
             assert text_of(resource.interaction(third.record, third.state, 0)) == "You are Phil."
@@ -444,7 +444,7 @@ def test_a_model_that_fails_in_the_middle_ends_the_stream_with_an_error_and_a_st
             entries = await read(run.channel.follow(0))
             kinds = [type(event).__name__ for _, event in entries]
             assert kinds[-3:] == ["StepStop", "ErrorEvent", "InteractionCompleted"]
-            made = await on.get("p", run.record.id)
+            made = await on.archive.get("p", run.record.id)
             assert made.status == "failed" and made.error == wire.Error(code="rate_limit_exceeded", message="slow down")
             assert made.errors == [made.error]
             assert isinstance((made.steps or [])[-1], wire.ModelOutputStep) and (made.steps or [])[-1].error is not None
@@ -503,9 +503,9 @@ def test_a_stream_resumes_after_any_event_with_just_what_follows(after: int) -> 
     async def body() -> None:
         async with engine(script(turns=[{"text": "a b c", "thought": "x"}])) as on:
             run = await on.create("p", request(background=True))
-            live = await read(await on.follow("p", run.record.id))
+            live = await read(await on.archive.follow("p", run.record.id))
             await ended(run)
-            resumed = await read(await on.follow("p", run.record.id, after))
+            resumed = await read(await on.archive.follow("p", run.record.id, after))
             assert resumed == live[after:]
 
     run_async(body)
@@ -516,7 +516,7 @@ def test_following_from_beyond_the_end_is_out_of_range() -> None:
         async with engine() as on:
             made = await ask(on)
             with pytest.raises(wire.OutOfRange):
-                await read(await on.follow("p", made.id or "", 99))
+                await read(await on.archive.follow("p", made.id or "", 99))
 
     run_async(body)
 
@@ -527,8 +527,8 @@ def test_a_merged_event_is_no_place_to_resume_from() -> None:
             made = await ask(on, stream=True)
             await on.sweep(compact_after=-1)
             with pytest.raises(wire.OutOfRange, match="compacted"):
-                await read(await on.follow("p", made.id or "", 4))
-            assert [number for number, _ in await read(await on.follow("p", made.id or "", 3))] == [6, 7, 8]
+                await read(await on.archive.follow("p", made.id or "", 4))
+            assert [number for number, _ in await read(await on.archive.follow("p", made.id or "", 3))] == [6, 7, 8]
 
     run_async(body)
 
@@ -564,7 +564,7 @@ def test_deleting_a_running_interaction_stops_it() -> None:
             await on.delete("p", run.record.id)
             assert run.task is not None and run.task.done()
             with pytest.raises(wire.NotFound):
-                await on.get("p", run.record.id)
+                await on.archive.get("p", run.record.id)
 
     run_async(body)
 
@@ -574,10 +574,10 @@ def test_retention_is_the_operators() -> None:
         now = [1_800_000_000.0]
         async with engine(limits=Limits(retention=10), clock=lambda: now[0]) as on:
             made = await ask(on)
-            await on.get("p", made.id or "")
+            await on.archive.get("p", made.id or "")
             now[0] += 11
             with pytest.raises(wire.NotFound):
-                await on.get("p", made.id or "")
+                await on.archive.get("p", made.id or "")
             assert await on.sweep() == 1
 
     run_async(body)
@@ -620,10 +620,10 @@ def test_a_run_cut_short_at_any_event_goes_on_to_a_legal_end(rerunnable: bool) -
             await store.create(record, "in_progress", cut_after(frames, number) if number else None)
             async with engine(script(turns=RUN), store=store, tools=tools) as on:
                 assert await on.recover() == 1
-                entries = await read(await on.follow("p", record.id))
+                entries = await read(await on.archive.follow("p", record.id))
                 assert [seq for seq, _ in entries] == list(range(1, len(entries) + 1))
                 state = log.fold(entries)
-                assert state.status == "completed" and text_of(await on.get("p", record.id)) == "Found it."
+                assert state.status == "completed" and text_of(await on.archive.get("p", record.id)) == "Found it."
                 kept = b"".join(log.split(frames)[:number])
                 stored = await store.get("p", record.id)
                 assert stored is not None and stored.frames.startswith(kept), "what was seen is never rewritten"
@@ -663,8 +663,8 @@ def test_a_tool_that_must_not_run_twice_is_reported_lost() -> None:
         await store.create(record, "in_progress", cut_after(frames, started))
         async with engine(script(turns=RUN), store=store, tools=tools) as on:
             await on.recover()
-            await read(await on.follow("p", record.id))
-            results = [s for s in (await on.get("p", record.id)).steps or () if isinstance(s, wire.ToolResultStep)]
+            await read(await on.archive.follow("p", record.id))
+            results = [s for s in (await on.archive.get("p", record.id)).steps or () if isinstance(s, wire.ToolResultStep)]
             assert [result.is_error for result in results] == [True]
 
     run_async(body)
@@ -686,8 +686,8 @@ def test_a_tool_of_any_type_may_be_lost(type: str) -> None:
         await again.create(run.record, "in_progress", cut_after(stored.frames, started))
         async with engine(script(turns=turns), store=again, tools=tools) as on:
             await on.recover()
-            await read(await on.follow("p", run.record.id))
-            assert text_of(await on.get("p", run.record.id)) == "Well."
+            await read(await on.archive.follow("p", run.record.id))
+            assert text_of(await on.archive.get("p", run.record.id)) == "Well."
 
     run_async(body)
 
@@ -697,7 +697,7 @@ def test_what_is_deleted_and_brought_back_changed_is_read_as_it_came_back() -> N
         model = Recorder()
         async with engine(model) as on:
             made = await ask(on, input="secret")
-            lines = await on.export("p", made.id or "")
+            lines = await on.archive.export("p", made.id or "")
             await on.delete("p", made.id or "")
             await on.bring_in("p", lines.replace(b"secret", b"public"))
             await ask(on, input="next", previous_interaction_id=made.id)
@@ -715,7 +715,7 @@ def test_a_run_that_stops_the_server_again_and_again_ends_failed() -> None:
             await store.claim(record.id)
         async with engine(script(turns=RUN), store=store) as on:
             await on.recover()
-            made = await on.get("p", record.id)
+            made = await on.archive.get("p", record.id)
             assert (
                 made.status == "failed" and made.error is not None and "stopped 6 times" in (made.error.message or "")
             )
@@ -730,7 +730,7 @@ def test_a_run_whose_model_is_gone_ends_failed() -> None:
         await store.create(msgspec.structs.replace(record, target="gone"), "in_progress", cut_after(frames, 3))
         async with engine(store=store) as on:
             await on.recover()
-            made = await on.get("p", record.id)
+            made = await on.archive.get("p", record.id)
             assert made.status == "failed" and made.error is not None and made.error.code == "model_not_found"
 
     run_async(body)
@@ -746,7 +746,7 @@ def test_a_server_that_stops_leaves_its_background_runs_to_the_next_one() -> Non
         assert stored is not None and stored.status == "in_progress"
         async with engine(script(turns=[{"text": "done"}]), store=store) as on:
             await on.recover()
-            await read(await on.follow("p", run.record.id))
-            assert text_of(await on.get("p", run.record.id)) == "done"
+            await read(await on.archive.follow("p", run.record.id))
+            assert text_of(await on.archive.get("p", run.record.id)) == "done"
 
     run_async(body)

@@ -182,8 +182,8 @@ def test_a_run_cut_short_at_any_event_shows_each_figure_and_gives_each_answer_on
             await store.create(record, "in_progress", cut_after(frames, number) if number else None)
             async with engine(script(turns=turns), store=store, tools=tools) as on:
                 await on.recover()
-                await read(await on.follow("p", record.id))
-                made = await on.get("p", record.id)
+                await read(await on.archive.follow("p", record.id))
+                made = await on.archive.get("p", record.id)
             assert made.error is None, (number, event)
             assert made.status == "completed" and text_of(made) == "Done."
 

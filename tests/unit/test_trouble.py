@@ -93,7 +93,7 @@ def test_a_foreground_run_that_cannot_be_kept_says_so_and_is_not_there() -> None
             assert b"event: error" in frames and b"service_unavailable" in frames and frames.endswith(log.DONE)
             assert b"interaction.completed" not in frames
             with pytest.raises(wire.NotFound):
-                await on.get("p", run.record.id)
+                await on.archive.get("p", run.record.id)
 
     run_async(body)
 
@@ -104,11 +104,11 @@ def test_what_nobody_runs_any_more_can_be_cancelled() -> None:
         store = MemoryStore()
         await store.create(record, "in_progress", cut_after(frames, 5))
         async with engine(store=store) as on:
-            unended = b"".join([piece async for piece in await on.follow("p", record.id)])
+            unended = b"".join([piece async for piece in await on.archive.follow("p", record.id)])
             assert not unended.endswith(log.DONE), "a stream that has not ended does not say that it has"
             made = await on.cancel("p", record.id)
             assert made.status == "cancelled"
-            state = log.fold(await read(await on.follow("p", record.id)))
+            state = log.fold(await read(await on.archive.follow("p", record.id)))
             assert state.status == "cancelled"
 
     run_async(body)
@@ -164,8 +164,8 @@ def test_a_recovered_run_remembers_what_was_used_before() -> None:
         await store.create(record, "in_progress", cut_after(frames, started))
         async with engine(script(turns=RUN), store=store, tools=tools) as on:
             await on.recover()
-            await read(await on.follow("p", record.id))
-            made = await on.get("p", record.id)
+            await read(await on.archive.follow("p", record.id))
+            made = await on.archive.get("p", record.id)
         assert made.usage is not None and whole is not None and whole.usage is not None
         assert made.usage.total_output_tokens == whole.usage.total_output_tokens
 
@@ -183,8 +183,8 @@ def test_restarts_in_good_order_are_no_crashes() -> None:
                 await on.recover()
         async with engine(script(turns=[{"text": "done"}]), store=store) as on:
             await on.recover()
-            await read(await on.follow("p", run.record.id))
-            assert text_of(await on.get("p", run.record.id)) == "done"
+            await read(await on.archive.follow("p", run.record.id))
+            assert text_of(await on.archive.get("p", run.record.id)) == "done"
 
     run_async(body)
 
@@ -198,7 +198,7 @@ def test_a_run_that_cannot_be_read_does_not_keep_the_others_from_going_on() -> N
         await store.create(record, "in_progress", cut_after(frames, 3))
         async with engine(script(turns=RUN), store=store, tools={"google_search": _tool([])}) as on:
             assert await on.recover() == 2
-            assert log.fold(await read(await on.follow("p", record.id))).status == "completed"
+            assert log.fold(await read(await on.archive.follow("p", record.id))).status == "completed"
 
     run_async(body)
 
@@ -236,7 +236,7 @@ def test_a_line_that_could_not_have_been_exported_is_refused(changes: dict[str, 
             await on.delete("p", made.id or "")
             with pytest.raises(wire.InvalidRequest):
                 await on.bring_in("p", exported(stored, **changes))
-            assert (await on.page("p", None, 10)).interactions is None
+            assert (await on.archive.page("p", None, 10)).interactions is None
 
     run_async(body)
 
@@ -246,12 +246,12 @@ def test_lines_are_brought_in_all_or_none() -> None:
         async with engine() as on, engine() as other:
             first = await ask(on, input="one")
             second = await ask(on, input="two", previous_interaction_id=first.id)
-            lines = await on.export("p", second.id or "")
+            lines = await on.archive.export("p", second.id or "")
             await other.bring_in("p", lines.splitlines(keepends=True)[0])
             with pytest.raises(wire.AlreadyExists):
                 await other.bring_in("p", lines)
             with pytest.raises(wire.NotFound):
-                await other.get("p", second.id or "")
+                await other.archive.get("p", second.id or "")
 
     run_async(body)
 
@@ -262,7 +262,7 @@ def test_a_deleted_turn_is_not_exported_with_those_that_follow_it() -> None:
             first = await ask(on, input="secret")
             second = await ask(on, input="two", previous_interaction_id=first.id)
             await on.delete("p", first.id or "")
-            lines = await on.export("p", second.id or "")
+            lines = await on.archive.export("p", second.id or "")
             assert b"secret" not in lines and lines.count(b"\n") == 1
 
     run_async(body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from antiphon import log
 from antiphon.ports import Segment
@@ -66,6 +66,16 @@ def _cut(segment: Segment, after: int) -> bytes:
 class LocalBus:
     """Runs and followers are in one process: a channel is all there is, and the engine knows which run has which."""
 
+    shared = False
+
     def open(self, id: str, log: Segment | None = None) -> LocalChannel:
         """The channel of a run that begins here; `log` is what it already wrote before."""
         return LocalChannel(log)
+
+    async def submit(self, id: str) -> bool:
+        """There is nobody else to run it."""
+        return True
+
+    async def watch(self, id: str) -> AsyncGenerator[Segment | None, None]:
+        """There is no elsewhere: one look into the store is all there is to see."""
+        yield None

@@ -89,7 +89,11 @@ class Routes:
         run = await self._engine.create(request.scope["project"], body)
         if body.stream:
             gone = None if run.record.store else _abandon(self._engine, run)
-            return EventStream(run.channel.follow(0), gone)
+            here = run.task is not None
+            frames = (
+                run.channel.follow(0) if here else await self._engine.archive.follow(run.record.project, run.record.id)
+            )
+            return EventStream(frames, gone)
         if run.record.background:
             return _json(resource.interaction(run.record, log.State(), run.updated))
         await self._finished(request, run)
@@ -132,7 +136,7 @@ class Routes:
         if not _flag(query, "stream"):
             if "last_event_id" in query:
                 raise wire.InvalidRequest("'last_event_id' can only be used with stream=true.")
-            return _json(await self._engine.get(project, id, include_input=include_input))
+            return _json(await self._engine.archive.get(project, id, include_input=include_input))
         if include_input:
             raise wire.InvalidRequest(
                 "'include_input' is not supported with stream=true: a stream is the answer's events."
@@ -143,14 +147,14 @@ class Routes:
                 after = log.position(query["last_event_id"])
             except ValueError:
                 raise wire.InvalidRequest(f"{query['last_event_id']!r} at 'last_event_id' is no event_id.") from None
-        return EventStream(await self._engine.follow(project, id, after))
+        return EventStream(await self._engine.archive.follow(project, id, after))
 
     async def page(self, request: Request) -> Response:
         """GET /interactions: ours, newest first."""
         query = _query(request, "page_size", "page_token", "pageSize", "pageToken")
         size = _size(query.get("page_size", query.get("pageSize", "50")))
         before = query.get("page_token", query.get("pageToken"))
-        return _json(await self._engine.page(request.scope["project"], before, size))
+        return _json(await self._engine.archive.page(request.scope["project"], before, size))
 
     async def cancel(self, request: Request) -> Response:
         """POST /interactions/{id}/cancel."""
@@ -166,7 +170,7 @@ class Routes:
     async def export(self, request: Request) -> Response:
         """GET /interactions/{id}/export: the conversation as JSON lines."""
         _query(request)
-        lines = await self._engine.export(request.scope["project"], request.path_params["id"])
+        lines = await self._engine.archive.export(request.scope["project"], request.path_params["id"])
         return Response(lines, media_type="application/x-ndjson")
 
     async def bring_in(self, request: Request) -> Response:

@@ -1,0 +1,114 @@
+"""What is read back of interactions: the resource, streams, lists and exports. Nothing is written here.
+
+A run that is under way in this process is in its memory; every other is in the store. Of one that another server runs the
+bus brings what is new, and where it may have missed something, the store is read again: it is never behind the bus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+
+from antiphon import log, resource, transfer, wire
+from antiphon.ports import Bus, Store, Stored
+from antiphon.run import Run
+
+
+class Archive:
+    """Reads what `store` keeps, what `live` holds by id, and what `bus` brings."""
+
+    def __init__(self, store: Store, bus: Bus, live: Mapping[str, Run]) -> None:
+        self._store = store
+        self._bus = bus
+        self._live = live
+
+    async def get(self, project: str, id: str, *, include_input: bool = False) -> wire.Interaction:
+        """The resource as it stands, the whole timeline. Raises NotFound."""
+        run = self.unkept(project, id)
+        if run is not None:
+            return resource.interaction(run.record, run.state, run.updated, whole=True, include_input=include_input)
+        stored = await self.stored(project, id)
+        state = log.fold(log.decode(stored.frames))
+        return resource.interaction(stored.record, state, stored.updated, whole=True, include_input=include_input)
+
+    async def follow(self, project: str, id: str, after: int = 0) -> AsyncIterator[bytes]:
+        """The frames after number `after`: those there are, then the live ones until the end, then `log.DONE`.
+
+        Raises NotFound, and OutOfRange where `after` is no place to resume from.
+        """
+        live = self._live.get(id)
+        if live is not None and live.record.store and live.record.project == project:
+            if after > live.state.seq:
+                raise wire.OutOfRange(f"Event {after} is after the last event of interaction '{id}'.")
+            return live.channel.follow(after)
+        stored = await self.stored(project, id)
+        if stored.status != "in_progress":
+            return _at_once(_replay(stored, after))
+        _replay(stored, after)  # refuses what is no place to resume from
+        return self._trail(project, id, after)
+
+    async def _trail(self, project: str, id: str, after: int) -> AsyncIterator[bytes]:
+        """The frames after number `after` of a run elsewhere. Where nobody runs it, the stream ends without its `done`."""
+        async with aclosing(self._bus.watch(id)) as watch:
+            async for segment in watch:
+                if segment is not None and segment.first <= after + 1:
+                    frames, ended = log.split(segment.frames)[max(0, after + 1 - segment.first) :], False
+                    ended = bool(frames) and isinstance(log.last(frames[-1]), wire.InteractionCompleted)
+                else:
+                    stored = await self._store.get(project, id)
+                    if stored is None:
+                        return  # deleted meanwhile
+                    frames = [frame for frame in log.split(stored.frames) if log.number(frame) > after]
+                    ended = stored.status != "in_progress"
+                if frames:
+                    after = log.number(frames[-1])
+                if frames or ended:
+                    yield b"".join([*frames, log.DONE] if ended else frames)
+                if ended:
+                    return
+
+    def unkept(self, project: str, id: str) -> Run | None:
+        """A run that is in this process's memory alone until it ends; then, like all others, it is in the store."""
+        run = self._live.get(id)
+        if run is None or run.durable or not run.record.store or run.record.project != project:
+            return None
+        return run
+
+    async def stored(self, project: str, id: str) -> Stored:
+        """What the store has. Raises NotFound."""
+        stored = await self._store.get(project, id)
+        if stored is None:
+            raise wire.NotFound(f"Interaction '{id}' was not found.")
+        return stored
+
+    async def page(self, project: str, before: str | None, size: int) -> wire.InteractionList:
+        """A page of interactions, newest first, without their steps."""
+        found = await self._store.page(project, before, size + 1)
+        shown = [resource.summary(stored.record, log.last(stored.frames), stored.updated) for stored in found[:size]]
+        more = found[size - 1].record.id if len(found) > size else None
+        return wire.InteractionList(interactions=shown or None, next_page_token=more)
+
+    async def export(self, project: str, id: str) -> bytes:
+        """The conversation that ends with `id`, as JSON lines, oldest first. Raises NotFound."""
+        chain = await self._store.lineage(project, id)
+        if not chain:
+            raise wire.NotFound(f"Interaction '{id}' was not found.")
+        return transfer.lines(chain)
+
+
+def _replay(stored: Stored, after: int) -> list[bytes]:
+    """The frames of a stored log after number `after`. Raises OutOfRange."""
+    frames = log.split(stored.frames)
+    if not after:
+        return frames
+    numbers = [log.number(frame) for frame in frames]
+    if after not in numbers:
+        raise wire.OutOfRange(
+            f"Interaction '{stored.record.id}' cannot be resumed after event {after}: "
+            + ("its events have been compacted; read it with GET." if stored.compacted else "it has no such event.")
+        )
+    return frames[numbers.index(after) + 1 :]
+
+
+async def _at_once(frames: list[bytes]) -> AsyncIterator[bytes]:
+    yield b"".join([*frames, log.DONE])
