@@ -8,22 +8,32 @@ BIN     = $(VENV)/bin
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
 setup: $(VENV)/.ready   ## the virtual environment with everything in it
 
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.python:
 	@test -x $(BIN)/python || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
-	@echo "installing (once; about a minute)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local]' --group dev
+	@$(PIP) --upgrade 'pip>=25.1'
 	@touch $@
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/.python
+	@echo "installing the server and the official client (once; half a minute)"
+	@$(PIP) --editable '.[local]' --group client
+	@touch $@
+
+$(VENV)/.ready: pyproject.toml | $(VENV)/.python
+	@echo "installing everything (once; two minutes)"
+	@$(PIP) --editable '.[local,tools,ddgs,postgres]' --group dev
+	@touch $(VENV)/.demo $@
 
 clean:           ## remove what the targets made, except downloaded weights
 	rm -rf $(VENV) .sdk build dist .pytest_cache .mypy_cache .ruff_cache
 
-demo: setup      ## serve the starter model and ask it through the official client
+demo: $(VENV)/.demo   ## serve the starter model and ask it through the official client
 	@$(BIN)/antiphon demo
 
-serve: setup     ## serve the starter model on loopback
+serve: $(VENV)/.demo  ## serve the starter model on loopback
 	@$(BIN)/antiphon serve
 
 test: setup      ## everything; the official clients and the real models included

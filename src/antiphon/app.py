@@ -163,7 +163,7 @@ class Parts:
     @cached_property
     def files(self) -> Any:
         """The content of an uploaded file, by its URI."""
-        return self.library.content
+        return getattr(self.library, "content", None)
 
     def _kept(self, part: Any) -> Any:
         self._stack.push_async_callback(part.aclose)

@@ -258,14 +258,21 @@ class Engine:
         await run.append(self.store, wire.StepDelta(index=index, delta=payload(result)))
         await run.append(self.store, wire.StepStop(index=index), hold=True)
         run.readings.add(run.state.steps[index])
-        if (
-            figures
-        ):  # written in one piece with the result's end: a log that breaks off has all of them, or the call again
-            await run.append(self.store, wire.StepStart(index=index + 1, step=wire.ModelOutputStep()), hold=True)
-            for figure in figures:
-                shown = wire.ImageDelta(data=figure.data, mime_type=figure.mime_type)
-                await run.append(self.store, wire.StepDelta(index=index + 1, delta=shown), hold=True)
-            await run.append(self.store, wire.StepStop(index=index + 1), hold=True)
+        if figures:
+            await self._show(run, figures)
+
+    async def _show(self, run: Run, figures: Sequence[wire.ImageContent]) -> None:
+        """What a tool drew, as output of the model.
+
+        Held back, so that it is written in one piece with the result's stop: a log that breaks off has all of it or the
+        call once more.
+        """
+        index = len(run.state.steps)
+        await run.append(self.store, wire.StepStart(index=index, step=wire.ModelOutputStep()), hold=True)
+        for figure in figures:
+            shown = wire.ImageDelta(data=figure.data, mime_type=figure.mime_type)
+            await run.append(self.store, wire.StepDelta(index=index, delta=shown), hold=True)
+        await run.append(self.store, wire.StepStop(index=index), hold=True)
 
     async def _end(self, run: Run, status: wire.InteractionStatus) -> None:
         run.updated = self._clock()

@@ -313,6 +313,10 @@ class Box(Protocol):
 class Sandbox(Protocol):
     """Makes boxes."""
 
+    async def probe(self) -> str:
+        """The name of the jail that holds on this machine, tried out once. Raises wire.Unavailable with what is missing."""
+        ...
+
     async def open(self) -> Box:
         """A fresh one. Raises wire.Unavailable where none can be had."""
         ...
