@@ -55,9 +55,13 @@ TOOLS = {
 NEEDS = {
     "code_execution": ("sandbox", "files"),
     "file_search": ("library",),
-    "google_search": ("provider", "fetch", "read"),
+    "google_search": ("fetch", "read"),
     "mcp_server": ("resolve",),
     "url_context": ("fetch", "read"),
+}
+SOURCES = {  # the names that a source of these may begin with
+    "google_search": "antiphon.search.providers:PROVIDERS",
+    "google_maps": "antiphon.maps.sources:SOURCES",
 }
 UNSET = {  # these have no source of their own: somebody must say where to look
     "google_search": "set where to search, for example with --tool google_search=local or ddgs.",
@@ -155,6 +159,15 @@ class Parts:
         """Where untrusted code runs."""
         return self._kept(load({}, "parts", "antiphon.sandbox.boxes:Boxes")())
 
+    def provider(self, source: str, options: dict[str, Any]) -> Any:
+        """Where google_search looks; takes its own options out of the tool's."""
+        own: dict[str, Any] = {name: options.pop(name) for name in ("url", "proxy", "path") if name in options}
+        if "api_key" in options:
+            own["key"] = options.pop("api_key")
+        if source == "local" and self._settings.data is not None:
+            own.setdefault("path", self._settings.data / "search.db")
+        return load({}, "parts", "antiphon.search.providers:make")(source, **own)
+
     @cached_property
     def library(self) -> Any:
         """Files and file search stores."""
@@ -172,21 +185,31 @@ class Parts:
 
 def _tools(settings: Settings, parts: Parts) -> dict[str, Tool]:
     """Every tool there is. One whose parts are missing is there to say so, unless it was asked for by name."""
+    chosen = dict(settings.tools)
+    if settings.data is not None and (settings.data / "search.db").exists():
+        chosen.setdefault(
+            "google_search", ToolSetting("local")
+        )  # an index that somebody has filled is there to be used
     tools: dict[str, Tool] = {}
-    for type in [*NEEDS, *UNSET, "tool_search", *settings.tools]:
-        setting = settings.tools.get(type)
-        if type in tools or (setting is not None and setting.source == "off"):
-            continue
-        if setting is None and type in UNSET:
-            tools[type] = load(TOOLS, "tools", "absent")(type, UNSET[type])
-            continue
-        try:
-            tools[type] = _tool(type, setting or ToolSetting(), parts)
-        except SettingsError as error:
-            if setting is not None:
-                raise
-            tools[type] = load(TOOLS, "tools", "absent")(type, str(error.__cause__ or error))
+    for type in dict.fromkeys([*NEEDS, *UNSET, "tool_search", *chosen]):
+        if type not in chosen:
+            tools[type] = _absent(type, UNSET[type]) if type in UNSET else _tried(type, parts)
+        elif chosen[type].source != "off":
+            tools[type] = _tool(type, chosen[type], parts)
     return tools
+
+
+def _tried(type: str, parts: Parts) -> Tool:
+    """A tool that nobody asked for, if what it needs is here."""
+    try:
+        return _tool(type, ToolSetting(), parts)
+    except SettingsError as error:
+        return _absent(type, str(error.__cause__ or error))
+
+
+def _absent(type: str, why: str) -> Tool:
+    tool: Tool = load(TOOLS, "tools", "absent")(type, why)
+    return tool
 
 
 def _tool(type: str, setting: ToolSetting, parts: Parts) -> Tool:
@@ -203,10 +226,10 @@ def _tool(type: str, setting: ToolSetting, parts: Parts) -> Tool:
         elif _is_foreign(type, source):
             tool = load({}, "tools", source)(**options)
         else:
-            given = {name: getattr(parts, name) for name in NEEDS.get(type, ()) if name != "provider"}
+            given = {name: getattr(parts, name) for name in NEEDS.get(type, ())}
             if type == "google_search":
-                given["provider"] = load({}, "tools", "antiphon.search.providers:make")(source, **options)
-                source, options = "", {}
+                given["provider"] = parts.provider(source, options)
+                source = ""
             tool = load(TOOLS, "tools", type)(source, **given, **options)
         if tool.type != type:
             raise ValueError(f"{source} is the tool '{tool.type}'")
@@ -215,9 +238,11 @@ def _tool(type: str, setting: ToolSetting, parts: Parts) -> Tool:
 
 def _is_foreign(type: str, source: str) -> bool:
     """Whether a source names a class of somebody else's: `package.module:Class`, or an entry point."""
-    if type not in TOOLS or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", source):
+    if type not in TOOLS or (source and entry_points(group="antiphon.tools", name=source)):
         return True
-    return bool(source) and bool(entry_points(group="antiphon.tools", name=source))
+    ours = load(SOURCES, "tools", type) if type in SOURCES else {}
+    is_path = re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", source) is not None
+    return is_path and source.partition(":")[0] not in ours
 
 
 def _store(data: Path | None) -> Store:

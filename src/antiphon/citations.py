@@ -18,7 +18,7 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 import msgspec
@@ -46,13 +46,14 @@ Citation = wire.UrlCitation | wire.FileCitation | wire.PlaceCitation
 ENOUGH = 0.64  # the share of a sentence that a passage must have in it, by weight
 ENOUGH_IN_DOUBT = 0.8  # the same where the sentence begins with a word that stands in no passage
 ENOUGH_BESIDE_TITLE = 0.5  # the share of what the title does not say
-ENOUGH_BY_MARKER = 0.25  # the same where the model itself named the passage
+ENOUGH_BY_MARKER = 0.45  # the same where the model itself named the passage
 NEARLY_AS_GOOD = 0.92  # other passages are cited beside the best one if they have this share of its support
 _MOST_SOURCES = 3
 _CANDIDATES = 4
 _LANE = 60_000  # the whole of a sentence, as a whole number that fits into sixteen bits
 _FEWEST_TERMS = 3
 _LONGEST_SENTENCE = 2000  # characters that are compared; nobody writes longer ones
+_DIGIT = re.compile(r"\d")
 _ADDRESS = re.compile(r"\]\(\s*<?[^)\s]*>?\s*\)|<?(?:https?://|www\.)[^\s>)\]]+>?|`[^`]*`")
 
 
@@ -81,24 +82,27 @@ class _Reader:
         self._small: set[str] = set()
         tokens = TOKEN.findall(_plain(answer))
         self.names_count = not capitalizes_nouns(tokens[:2000])
-        self._learn(tokens)
+        self._learn(set(tokens))
 
-    def _learn(self, tokens: Sequence[str]) -> None:
-        self._small |= {self._terms(token)[0] for token in set(tokens) if token[0].islower() and self._terms(token)}
+    def _learn(self, tokens: Set[str]) -> None:
+        self._small |= {found[0] for token in tokens if token[0].islower() and (found := self._terms(token))}
 
     def _terms(self, token: str) -> tuple[str, ...]:
+        """The terms of a token: none of a number, or of a word that says nothing by itself."""
         found = self._stems.get(token)
         if found is None:
-            found = tuple(term for term in stems(token) if not is_stop(term))
+            numeric = token[0].isdecimal() or token in NUMBER_WORDS
+            found = () if numeric else tuple(term for term in stems(token) if not is_stop(term))
             self._stems[token] = found
         return found
 
     def survey(self, text: str) -> Words:
         """The terms and numbers of a whole passage, and nothing more."""
         tokens = TOKEN.findall(_plain(text))
-        self._learn(tokens)
-        terms = {term for token in set(tokens) if not token[0].isdecimal() for term in self._terms(token)}
-        return Words(frozenset(terms), tuple(_numbers_in(tokens)))
+        different = set(tokens)
+        self._learn(different)
+        terms = frozenset(chain.from_iterable(map(self._terms, different)))
+        return Words(terms, tuple(_numbers_in(tokens)))
 
     def read(self, text: str) -> Words:
         """All that is compared of one sentence."""
@@ -109,9 +113,7 @@ class _Reader:
         lead: str | None = None
         first: str | None = None
         for place, token in enumerate(tokens):
-            if token[0].isdecimal() or token in NUMBER_WORDS:
-                continue
-            found = self._terms(token)
+            found = self._stems.get(token) or self._terms(token)
             terms.update(found)
             if found and token[0].isupper() and found[0] not in self._small:
                 following = tokens[place + 1] if place + 1 < len(tokens) else ""
@@ -121,10 +123,14 @@ class _Reader:
                 else:
                     first = found[0]
         small = frozenset(map(str.lower, tokens))
-        denies = NEGATION_SUFFIX.search(text) is not None or not NEGATIONS.isdisjoint(small)
+        denies = not NEGATIONS.isdisjoint(small) or NEGATION_SUFFIX.search(text) is not None
         contrary = tuple((word, OPPOSITES[word]) for word in small & OPPOSITES.keys())
-        numbers = tuple(_numbers_in(tokens))
+        numbers = tuple(_numbers_in(tokens)) if _has_numbers(text, small) else ()
         return Words(frozenset(terms), numbers, frozenset(names), first, lead, denies, small, contrary)
+
+
+def _has_numbers(text: str, small: Set[str]) -> bool:
+    return _DIGIT.search(text) is not None or not small.isdisjoint(NUMBER_WORDS)
 
 
 def _numbers_in(tokens: Sequence[str]) -> Iterator[frozenset[str]]:
@@ -183,6 +189,7 @@ class _Matcher:
         self._text = text
         self._reader = _Reader(text)
         self._sources = [_Source(passage, self._reader) for passage in passages]
+        self._titles = frozenset().union(*(source.title.terms for source in self._sources))
         counts = Counter(term for source in self._sources for term in source.terms)
         size = len(passages)
         scale = math.log(size + 2)
@@ -212,11 +219,15 @@ class _Matcher:
                 yield from self._unmarked(clause)
 
     def _supports_marked(self, words: Words, source: _Source) -> bool:
-        if not all(number & source.numbers for number in _required(words)):
+        required = _required(words)
+        if words.terms <= source.title.terms and not required:
+            return False  # a line of a list of sources: it says no more than the title
+        if not words.terms or not all(number & source.numbers for number in required):
             return False
         weights = self._weigh(words)
         share = sum(weights[term] for term in words.terms & source.terms)
-        return share >= ENOUGH_BY_MARKER and not words.terms.isdisjoint(source.body.terms)
+        enough = _of_terms(ENOUGH_BY_MARKER, weights, required)
+        return share >= enough and not words.terms.isdisjoint(source.body.terms)
 
     def _unmarked(self, span: Span) -> Iterator[tuple[Span, _Source]]:
         text = self._text[span.start : span.end]
@@ -263,6 +274,8 @@ class _Matcher:
         # A title says what a page is about: half of the rest must stand in the page itself.
         enough = max(enough - title, ENOUGH_BESIDE_TITLE * (1 - title))
         rest = words.terms - by_title
+        if not (rest - source.terms).isdisjoint(self._titles):
+            return 0.0  # it has a word of what another page is about, and this one does not
         fewest = max(1, enough / max(weights.values()) - 1e-9)
         best = 0.0
         for window, there in _windows(rest, source.sentences):
@@ -281,23 +294,21 @@ class _Matcher:
         numbers = frozenset().union(*source.title.numbers, *(n for part in window for n in part.numbers))
         if not all(number & numbers for number in _required(words)):
             return False
-        said = frozenset().union(*(part.words for part in window))
-        if any(word not in said and not contrary.isdisjoint(said) for word, contrary in words.opposites):
+        if _contrary(words, window):
             return False
-        if not self._reader.names_count:
-            return True
-        if words.lead and main.lead and main.lead not in words.terms and words.lead != main.lead:
-            return False
-        return self._same_names(words, window, source)
+        return not self._reader.names_count or self._same_names(words, window, source)
 
     def _same_names(self, words: Words, window: Sequence[Words], source: _Source) -> bool:
         """Whether it speaks of the same: a name may stand elsewhere in the passage where no other name is near."""
+        if _another_subject(words, window):
+            return False
         there = source.title.terms.union(*(part.terms for part in window))
         names = words.names | ({words.first} if words.first in self._lanes else frozenset())
         missing = names - there
         others = frozenset().union(*(part.names for part in window)) - names
         title = source.title.names | ({source.title.lead} if source.title.lead else frozenset())
-        if missing and (others or not missing <= source.terms or (title and title.isdisjoint(names))):
+        elsewhere = missing <= source.terms and not others and not (title and title.isdisjoint(names))
+        if missing and not elsewhere:
             return False
         return not any(_of_another(number, names, part, source) for part in window for number in _required(words))
 
@@ -322,6 +333,18 @@ def _of_terms(share: float, weights: Mapping[str, float], required: Sequence[obj
 def _required(words: Words) -> list[frozenset[str]]:
     """The numbers that must agree; `one` and `two` are often no more than a turn of phrase."""
     return [number for number in words.numbers if not number & {"one", "two"}]
+
+
+def _another_subject(words: Words, window: Sequence[Words]) -> bool:
+    """Whether both sentences begin with a name, and not with the same."""
+    main = max(window, key=lambda part: len(words.terms & part.terms))
+    return bool(words.lead and main.lead and words.lead != main.lead and main.lead not in words.terms)
+
+
+def _contrary(words: Words, window: Sequence[Words]) -> bool:
+    """Whether a word of the sentence is missing and one that says the opposite stands there."""
+    said = frozenset().union(*(part.words for part in window))
+    return any(word not in said and not opposite.isdisjoint(said) for word, opposite in words.opposites)
 
 
 def _of_another(number: frozenset[str], names: frozenset[str], part: Words, source: _Source) -> bool:

@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("id", help="the last interaction of the conversation")
     bring = _add(commands, "import", _import, "read such lines back")
     bring.add_argument("file", type=Path)
+    _add_index(commands)
     _add(commands, "demo", _demo, "start a server with the starter model and ask it through google-genai")
     return parser
 
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add(commands: Any, name: str, command: Any, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(command=command)
-    if name not in ("models", "demo", "serve"):
+    if name not in ("models", "demo", "serve", "index"):
         url = os.environ.get("ANTIPHON_URL") or f"http://127.0.0.1:{PORT}"
         parser.add_argument("--url", default=url, help="the server (default: $ANTIPHON_URL or %(default)s)")
         parser.add_argument("--key", default=os.environ.get("ANTIPHON_API_KEY", "none"), help="its API key")
@@ -83,16 +84,24 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--data", type=Path, help="where conversations are kept (default: your data directory)")
     serve.add_argument("--memory", action="store_true", help="keep nothing beyond the process")
     serve.add_argument(
-        "--model", action="append", metavar="[NAME=]SPEC", help="weights, a server's URL#model, or scripted[:FILE]"
+        "--model",
+        action="append",
+        default=[],
+        metavar="[NAME=]SPEC",
+        help="weights, a server's URL#model, or scripted[:FILE]",
     )
     serve.add_argument(
         "--default", metavar="NAME", help="the model that answers to the API's names (default: the first)"
     )
     serve.add_argument("--alias", action="append", metavar="NAME=MODEL", help="one more name for a configured model")
     serve.add_argument("--tool", action="append", metavar="TYPE=SOURCE", help="a tool that the server runs")
-    serve.add_argument("--reachable", action="append", metavar="HOST", help="a private host that tools may fetch from")
+    serve.add_argument(
+        "--reachable", action="append", default=[], metavar="HOST", help="a private host that tools may fetch from"
+    )
     serve.add_argument("--api-key", action="append", metavar="[PROJECT:]KEY", help="or ANTIPHON_API_KEYS, with commas")
-    serve.add_argument("--allow-origin", action="append", metavar="ORIGIN", help="pages that may read without a key")
+    serve.add_argument(
+        "--allow-origin", action="append", default=[], metavar="ORIGIN", help="pages that may read without a key"
+    )
     serve.add_argument("--retention-days", type=float, help="how long interactions are kept (default: 55)")
     serve.add_argument("--silence", type=float, help="seconds a model may say nothing (default: 600)")
     serve.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
@@ -107,15 +116,14 @@ def _settings(options: argparse.Namespace) -> Settings:
         "default": options.default,
         "silence": options.silence,
         "retention": None if options.retention_days is None else options.retention_days * 86400,
-        "models": tuple(map(settings.parse_model, options.model or ())) or None,
-        "origins": tuple(options.allow_origin or ()) or None,
-        "reachable": tuple(options.reachable or ()) or None,
+        "models": tuple(map(settings.parse_model, options.model)),
+        "origins": tuple(options.allow_origin),
+        "reachable": tuple(options.reachable),
     }
-    fields |= {name: value for name, value in given.items() if value is not None}
+    fields |= {name: value for name, value in given.items() if value not in (None, ())}
     fields["aliases"] = fields.get("aliases", {}) | _pairs(options.alias)
-    fields["tools"] = fields.get("tools", {}) | {
-        type: settings.ToolSetting(source) for type, source in _pairs(options.tool).items()
-    }
+    tools = {type: settings.ToolSetting(source) for type, source in _pairs(options.tool).items()}
+    fields["tools"] = fields.get("tools", {}) | tools
     keys = [*(options.api_key or ()), *filter(None, os.environ.get("ANTIPHON_API_KEYS", "").split(","))]
     fields["keys"] = settings.keys_of(keys)
     if not fields.get("models"):
@@ -172,6 +180,21 @@ async def _listen(chosen: Settings) -> None:
 def _socket(chosen: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
     return socket.create_server((chosen.host, chosen.port), family=family, backlog=2048)
+
+
+def _add_index(commands: Any) -> None:
+    index = _add(commands, "index", _index, "the pages that google_search finds with no network")
+    index.add_argument("action", choices=("add", "list", "refresh", "remove"))
+    index.add_argument("place", nargs="?", metavar="PATH|URL", help="a folder, a file or a site")
+    index.add_argument("--url", default="", help="the address that a folder's files are cited by")
+    index.add_argument("--pages", type=int, default=500, help="at most so many pages of a site (default: %(default)s)")
+    index.add_argument("--data", type=Path, help="the server's data directory (default: your data directory)")
+
+
+def _index(options: argparse.Namespace) -> None:
+    from antiphon import cli_index  # what it needs takes a while to load, and nothing else does
+
+    sys.exit(cli_index.run(options))
 
 
 # ---------------------------------------------------------------------------------------------------- a client

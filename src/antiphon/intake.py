@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon import readings, schemas, signature, wire
+from antiphon import computer_use, readings, schemas, signature, wire
 from antiphon.faults import explain
 from antiphon.ports import Record, Resolution, Tool, ToolChoice, Turn
 
@@ -361,7 +361,7 @@ def turn(record: Record, past: Sequence[wire.Step], tools: Mapping[str, Tool], *
         steps=[*past, *record.input],
         conversation=record.conversation,
         followed=followed,
-        system_instruction=request.system_instruction,
+        system_instruction=_system(request, record.tools or ()),
         functions=functions,
         tool_choice=tool_choice(request, functions, record.tools or ()),
         schema=wanted.schema,
@@ -383,6 +383,11 @@ def _functions(declared: Sequence[wire.Tool], tools: Mapping[str, Tool]) -> tupl
         kind = str(tool.__struct_config__.tag)
         if isinstance(tool, wire.Function):
             functions.append(tool)
+        elif isinstance(tool, wire.ComputerUse):
+            own = {function.name for function in declared if isinstance(function, wire.Function)}
+            functions += [
+                action for action in computer_use.functions(tool, f"tools[{place}]") if action.name not in own
+            ]
         elif isinstance(tool, wire.Retrieval):
             raise wire.InvalidRequest(
                 f"The value 'retrieval' is not supported for 'tools[{place}].type' on the Gemini API, "
@@ -395,6 +400,11 @@ def _functions(declared: Sequence[wire.Tool], tools: Mapping[str, Tool]) -> tupl
                 f"Supported values: {served}."
             )
     return tuple(functions)
+
+
+def _system(request: wire.CreateInteraction, declared: Sequence[wire.Tool]) -> str | None:
+    told = computer_use.INSTRUCTIONS if any(isinstance(tool, wire.ComputerUse) for tool in declared) else None
+    return "\n\n".join(filter(None, [request.system_instruction, told])) or None
 
 
 def effective_tools(

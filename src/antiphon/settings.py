@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,7 +18,20 @@ from typing import Any
 from antiphon.weights import STARTER
 
 PORT = 8484
-_PLAIN: dict[str, Any] = {"host": str, "port": int, "silence": int | float, "largest_body": int, "default": str, "embedder": str}
+_PLAIN: dict[str, Any] = {
+    "host": str,
+    "port": int,
+    "silence": int | float,
+    "largest_body": int,
+    "default": str,
+    "embedder": str,
+}
+_CONVERTED: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "data": ("data", lambda path: Path(path).expanduser()),
+    "retention_days": ("retention", lambda days: float(days) * 86400),
+    "allow_origins": ("origins", tuple),
+    "reachable": ("reachable", tuple),
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -38,7 +51,7 @@ class ModelSetting:
 
 @dataclass(frozen=True)
 class ToolSetting:
-    """One configured tool: where it gets what it gives (each tool has its own forms), or `off`; and what else it is given."""
+    """One configured tool: where it gets what it gives (each has its own forms), or `off`; and what else it is given."""
 
     source: str = ""
     options: dict[str, Any] = field(default_factory=dict)
@@ -138,13 +151,9 @@ def from_file(path: Path) -> dict[str, Any]:
             fields[name] = server.pop(name)
             if not isinstance(fields[name], kind):
                 raise SettingsError(f"{path}: server.{name} cannot be {fields[name]!r}.")
-    if "data" in server:
-        fields["data"] = Path(server.pop("data")).expanduser()
-    if "retention_days" in server:
-        fields["retention"] = float(server.pop("retention_days")) * 86400
-    for name, field_name in (("allow_origins", "origins"), ("reachable", "reachable")):
+    for name, (field_name, convert) in _CONVERTED.items():
         if name in server:
-            fields[field_name] = tuple(server.pop(name))
+            fields[field_name] = convert(server.pop(name))
     fields["aliases"] = given.pop("aliases", {})
     fields["tools"] = {type: _tool_of(type, value) for type, value in given.pop("tools", {}).items()}
     fields["models"] = tuple(_model_of(name, dict(table)) for name, table in given.pop("models", {}).items())

@@ -43,6 +43,7 @@ PRINTS = {
     "functions.py": r"requires_action get_weather \{'city': 'Paris'\}\ncompleted It is 21 degrees in Paris.",
     "functions.mjs": r"requires_action get_weather \{ city: 'Paris' \}\ncompleted It is 21 degrees in Paris.",
     "server_tool.py": "google_search_call\ngoogle_search_result\nmodel_output\nAn antiphon is sung in answer.",
+    "tool_search.py": "tool_search_call\ntool_search_result\nfunction_call",
     "structured_output.py": "Pancakes",
     "thinking.py": r"3 and 4 make 7. -> Seven.\n5 tokens of thought",
     "errors.py": r"Error code: 400 .*Missing input.*\nError code: 404 .*Did you mean.*\n"

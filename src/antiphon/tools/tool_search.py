@@ -7,7 +7,7 @@ caller's: the call goes out as a step, and the caller answers with a `tool_searc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.json import encode
@@ -84,8 +84,7 @@ class ToolSearchSession:
         names = (call.arguments.function_names if call.arguments is not None else None) or []
         found = [self._deferred[name] for name in dict.fromkeys(names) if name in self._deferred]
         unknown = [name for name in names if name not in self._deferred]
-        lines = [f"You can call these now: {', '.join(function.name or '' for function in found)}."] if found else []
-        lines += [encode({"name": f.name, "parameters": f.parameters or {}}).decode() for f in found]
+        lines = _told(found)
         if unknown or not names:
             there = ", ".join(self._deferred)
             lines.append(f"There is no function {', '.join(unknown) or 'without a name'}. There are: {there}.")
@@ -94,6 +93,13 @@ class ToolSearchSession:
 
     async def aclose(self) -> None:
         """Nothing to do."""
+
+
+def _told(found: Sequence[wire.Function]) -> list[str]:
+    if not found:
+        return []
+    lines = [f"You can call these now: {', '.join(function.name or '' for function in found)}."]
+    return [*lines, *(encode({"name": f.name, "parameters": f.parameters or {}}).decode() for f in found)]
 
 
 def _short(function: wire.Function) -> str:

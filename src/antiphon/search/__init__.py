@@ -1,0 +1,1 @@
+"""Where google_search finds its pages: one file per provider."""
