@@ -6,6 +6,8 @@ The model is scripted, so that it calls what it is told to; what a real model do
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +17,7 @@ import pytest
 from google import genai
 from google.genai import types
 
-from serving import Server, ServerFactory
+from serving import PATIENCE, Server, ServerFactory
 
 PAGE = b"""<html><head><title>The Ostra tower</title></head><body><article>
 <h1>The tower of Ostra</h1><p>The tower of Ostra was built in 1832 by Anna Lindqvist, who also drew the bridge.</p>
@@ -85,6 +87,14 @@ when = "do it all"
 calls = [{{ name = "url_context", arguments = {{ urls = ["{site}/tower"] }} }}]
 
 [[turns]]
+when = "leave"
+after = "google_search"
+text = "You have 31 days of paid leave a year. Enjoy them!"
+[[turns]]
+when = "leave"
+calls = [{{ name = "google_search", arguments = {{ queries = ["paid leave days"] }} }}]
+
+[[turns]]
 when = "metadata"
 after = "url_context"
 text = "No."
@@ -94,10 +104,26 @@ calls = [{{ name = "url_context", arguments = {{ urls = ["http://169.254.169.254
 """
 
 
+HANDBOOK = """# Holidays
+
+Everybody has 31 days of paid leave a year. Leave is asked for in writing, two weeks before.
+
+# Travel
+
+Trains are booked by Mira in room 12.
+"""
+
+
 @pytest.fixture(scope="module")
-def built_in(session_server: ServerFactory, site: str) -> Server:
+def built_in(session_server: ServerFactory, site: str, tmp_path_factory: pytest.TempPathFactory) -> Server:
     """A server with every tool there is, and a model that uses them when it is told to."""
-    return session_server(script(site), "--reachable", site.removeprefix("http://"))
+    folder = tmp_path_factory.mktemp("built-in")
+    (folder / "handbook").mkdir()
+    (folder / "handbook" / "staff.md").write_text(HANDBOOK, encoding="utf-8")
+    add = ["add", str(folder / "handbook"), "--url", "https://intranet.example/", "--data", str(folder / "data")]
+    subprocess.run([sys.executable, "-m", "antiphon", "index", *add], check=True, timeout=PATIENCE)
+    reachable = site.removeprefix("http://")
+    return session_server(script(site), "--reachable", reachable, data=folder / "data")
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +146,19 @@ def test_a_page_is_fetched_read_and_cited(client: genai.Client, site: str) -> No
     assert said == "It was built in 1832 by Anna Lindqvist."
     assert (citation.url, citation.title) == (f"{site}/tower", "The Ostra tower")
     assert made.usage.total_tool_use_tokens > 0
+
+
+def test_a_search_of_ones_own_folder_is_cited_with_its_readers_address(client: genai.Client, built_in: Server) -> None:
+    made = client.interactions.create(model="scripted", input="How much leave?", tools=[{"type": "google_search"}])
+    assert kinds(made) == ["google_search_call", "google_search_result", "model_output"]
+    assert made.steps[0].arguments.queries == ["paid leave days"]
+    (kept,) = [step for step in built_in.get(made.id)["steps"] if step["type"] == "google_search_result"]
+    assert kept["result"][0]["url"] == "https://intranet.example/staff.md"  # the client's own type knows no url
+    text = made.steps[-1].content[0]
+    (citation,) = text.annotations
+    assert text.text.encode()[citation.start_index : citation.end_index] == b"You have 31 days of paid leave a year."
+    assert citation.url == "https://intranet.example/staff.md"
+    assert [(count.type, count.count) for count in made.usage.grounding_tool_count] == [("google_search", 1)]
 
 
 def test_code_is_run_and_keeps_its_state_within_an_interaction(client: genai.Client) -> None:
