@@ -9,7 +9,8 @@ turns what a model says into steps. What to do next is not decided here (`decide
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -21,7 +22,8 @@ from antiphon.toolbox import Toolbox
 from antiphon.toolsteps import payload
 
 FLUSH_SECONDS = 0.03
-LONGEST_PAUSE = 20.0  # seconds between two tries to write; after it a store counts as gone for good
+LONGEST_PAUSE = 2.0  # seconds between two tries to write
+PATIENCE = 120.0  # seconds after which a store that is away counts as gone for good
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -111,20 +113,13 @@ class Run:
         await asyncio.shield(asyncio.create_task(self._write(store)))
 
     async def _write(self, store: Store) -> None:
-        """Write what waits. A store that is away is waited for, since what was said must not be lost."""
+        """Write what waits."""
         async with self._lock:
-            pause = 0.05
             while self._waiting and self._fault is None:
                 segment = self._segment()
                 status = self.state.status if self.state.ended else "in_progress"
                 try:
-                    await store.append(self.record.id, self.attempt, status, segment)
-                except wire.Unavailable as fault:
-                    if pause > LONGEST_PAUSE:
-                        self._fault = fault
-                    else:
-                        await asyncio.sleep(pause)
-                        pause *= 2
+                    await _patiently(partial(store.append, self.record.id, self.attempt, status, segment))
                 except Exception as fault:  # noqa: BLE001 - kept for whoever writes next: nobody may be waiting for this
                     self._fault = fault
                 else:
@@ -141,7 +136,7 @@ class Run:
             segment = self._segment()
             if self.record.store:
                 whole = Segment(1, self.state.seq, b"".join([*self._shown, segment.frames]))
-                await store.create(self.record, self.state.status, whole)
+                await _patiently(partial(store.create, self.record, self.state.status, whole))
             self._advance(segment)
             self.channel.publish(segment)
         self.channel.close(ended=True)
@@ -162,6 +157,20 @@ class Run:
     def _advance(self, segment: Segment) -> None:
         del self._waiting[: segment.last - self._written]
         self._written = segment.last
+
+
+async def _patiently(write: Callable[[], Awaitable[None]]) -> None:
+    """Write; a store that is away is waited for, since what was said must not be lost. Raises Unavailable in the end."""
+    pause, waited = 0.05, 0.0
+    while True:
+        try:
+            return await write()
+        except wire.Unavailable:
+            if waited > PATIENCE:
+                raise
+        await asyncio.sleep(pause)
+        waited += pause
+        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 class Silence:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from antiphon import app, log
-from antiphon.ports import Fenced, Store
+from antiphon import app, log, wire
+from antiphon.ports import Fenced, Store, Stored
 from records import PLACES, WHOLE, Clock, Use, ending, opening, record, segment, words
 
 
@@ -186,6 +186,55 @@ def test_sweeping_compacts_what_ended_long_ago_and_nothing_else(use: Use) -> Non
             stored = await store.get("p", untouched.id)
             assert stored is not None and not stored.compacted
         assert await store.sweep(clock.now, clock.now - 10) == 0
+
+    use(body)
+
+
+def test_an_attempt_that_is_given_back_is_given_out_again(use: Use) -> None:
+    async def body(store: Store, clock: Clock) -> None:
+        made = record(background=True)
+        await store.create(made, "in_progress", segment(1, *opening()))
+        await store.release(made.id, 1)
+        await store.release(made.id, 1)
+        claimed = await store.claim(made.id)
+        assert claimed is not None and claimed.attempt == 1
+        await store.append(made.id, 1, "completed", segment(3, *words("a", "b"), *ending()))
+
+    use(body)
+
+
+def test_what_is_unfinished_is_told_oldest_first(use: Use) -> None:
+    async def body(store: Store, clock: Clock) -> None:
+        made = [record(background=True) for _ in range(5)]
+        for each in reversed(made):
+            await store.create(each, "in_progress")
+        assert await store.unfinished() == [each.id for each in made]
+
+    use(body)
+
+
+def test_what_is_brought_in_is_kept_as_it_was(use: Use) -> None:
+    async def body(store: Store, clock: Clock) -> None:
+        first = record()
+        chain = [Stored(made, "completed", clock.now - 5, 1, WHOLE.frames) for made in (first, record(first))]
+        await store.bring_in(chain)
+        kept = await store.lineage("p", chain[-1].record.id)
+        assert [(stored.record, stored.updated, stored.frames) for stored in kept] == [
+            (stored.record, stored.updated, stored.frames) for stored in chain
+        ]
+
+    use(body)
+
+
+def test_of_a_conversation_that_is_partly_here_nothing_is_brought_in(use: Use) -> None:
+    async def body(store: Store, clock: Clock) -> None:
+        first = record()
+        second, third = record(first), record(first)
+        await store.create(second, "completed", WHOLE)
+        chain = [Stored(made, "completed", clock.now, 1, WHOLE.frames) for made in (first, second, third)]
+        with pytest.raises(wire.AlreadyExists):
+            await store.bring_in(chain)
+        assert [await store.exists(made.id) for made in (first, second, third)] == [False, True, False]
 
     use(body)
 

@@ -33,15 +33,16 @@ WORDS = " ".join(f"w{n}" for n in range(30))
 class Away(MemoryStore):
     """Fails the given calls of `append` and `create`, counted from 1."""
 
-    def __init__(self, *failing: int) -> None:
+    def __init__(self, *failing: int, error: wire.ApiError | None = None) -> None:
         super().__init__()
         self.failing = failing
+        self.error = error or wire.Unavailable("The store is away.")
         self.calls = 0
 
     def _maybe_fail(self) -> None:
         self.calls += 1
         if self.calls in self.failing:
-            raise wire.Unavailable("The store is away.")
+            raise self.error
 
     async def append(self, id: str, attempt: int, status: wire.InteractionStatus, segment: Segment) -> None:
         self._maybe_fail()
@@ -85,12 +86,21 @@ def test_a_store_that_is_away_for_a_moment_costs_no_event(failing: tuple[int, ..
     run_async(body)
 
 
+def test_the_answer_of_a_foreground_run_waits_for_a_store_that_is_away_for_a_moment() -> None:
+    async def body() -> None:
+        async with engine(store=Away(1, 2)) as on:
+            made = await ask(on)
+            assert made.status == "completed" and (await on.archive.get("p", made.id or "")).status == "completed"
+
+    run_async(body)
+
+
 def test_a_foreground_run_that_cannot_be_kept_says_so_and_is_not_there() -> None:
     async def body() -> None:
-        async with engine(store=Away(1)) as on:
+        async with engine(store=Away(1, error=wire.Internal("The store is broken."))) as on:
             run = await on.create("p", request(stream=True))
             frames = b"".join([piece async for piece in run.channel.follow(0)])
-            assert b"event: error" in frames and b"service_unavailable" in frames and frames.endswith(log.DONE)
+            assert b"event: error" in frames and b"api_error" in frames and frames.endswith(log.DONE)
             assert b"interaction.completed" not in frames
             with pytest.raises(wire.NotFound):
                 await on.archive.get("p", run.record.id)

@@ -18,11 +18,15 @@ from antiphon.server.errors import translate
 
 # /v1/…, /v1beta/…, none, Vertex's form; slashes doubled and prefixes repeated by base URLs that already had one.
 _PREFIX = re.compile(r"^(?:/+v\d[a-z0-9]*(?=/))*(?:/+projects/[^/]+/locations/[^/]+(?=/))?/+")
+_UPLOAD = "/upload"
 _OPEN = frozenset({"/healthz", "/openapi.json"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _ALLOWED_HEADERS = (
-    "authorization, content-type, x-goog-api-client, x-goog-api-key, x-goog-user-project, x-server-timeout"
+    "authorization, content-type, x-goog-api-client, x-goog-api-key, x-goog-user-project, x-server-timeout, "
+    "x-goog-upload-command, x-goog-upload-file-name, x-goog-upload-header-content-length, "
+    "x-goog-upload-header-content-type, x-goog-upload-offset, x-goog-upload-protocol"
 )
+_EXPOSED_HEADERS = "x-goog-upload-size-received, x-goog-upload-status, x-goog-upload-url"
 DEFAULT_PROJECT = "default"
 
 
@@ -48,7 +52,7 @@ class Edge:
         """Route one request on, or answer it."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        scope["path"] = _PREFIX.sub("/", scope["path"].rstrip("/") or "/", count=1)
+        scope["path"] = _without_version(scope["path"].rstrip("/") or "/")
         headers = dict(scope["headers"])  # of one that is sent twice, the last counts
         origin = headers[b"origin"].decode("latin-1") if b"origin" in headers else None
         try:
@@ -57,7 +61,7 @@ class Edge:
                 send = _reflecting(send, origin)
                 if scope["method"] == "OPTIONS":
                     return await _preflight()(scope, receive, send)
-            scope["project"] = DEFAULT_PROJECT if scope["path"] in _OPEN else self._project(scope, headers)
+            scope["project"] = DEFAULT_PROJECT if _is_open(scope) else self._project(scope, headers)
             scope["app"] = self  # asks the router for exceptions where a path or a method does not exist
             await self._app(scope, receive, send)
         except (wire.ApiError, HTTPException) as error:
@@ -90,6 +94,19 @@ class Edge:
         return project
 
 
+def _without_version(path: str) -> str:
+    """/v1beta/files and /upload/v1beta/files become /files and /upload/files."""
+    path = _PREFIX.sub("/", path, count=1)
+    return _UPLOAD + _PREFIX.sub("/", path[len(_UPLOAD) :], count=1) if path.startswith(f"{_UPLOAD}/") else path
+
+
+def _is_open(scope: Scope) -> bool:
+    """Whether no key is asked for. Clients send none with the bytes of an upload: its secret name stands for one."""
+    if not scope["path"].startswith(f"{_UPLOAD}/"):
+        return scope["path"] in _OPEN
+    return "upload_id" in parse_qs(scope["query_string"].decode("latin-1"))
+
+
 @lru_cache(maxsize=256)
 def _name(url: str) -> str | None:
     try:
@@ -103,6 +120,7 @@ def _reflecting(send: Send, origin: str) -> Send:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers["access-control-allow-origin"] = origin
+            headers["access-control-expose-headers"] = _EXPOSED_HEADERS
             headers.add_vary_header("origin")
         await send(message)
 
@@ -113,7 +131,7 @@ def _preflight() -> Response:
     return Response(
         status_code=200,
         headers={
-            "access-control-allow-methods": "GET, POST, DELETE, OPTIONS",
+            "access-control-allow-methods": "GET, POST, PUT, DELETE, OPTIONS",
             "access-control-allow-headers": _ALLOWED_HEADERS,
             "access-control-max-age": "3600",
         },

@@ -15,8 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from antiphon import log, resource, wire
 from antiphon.catalog import Catalog
 from antiphon.engine import Engine
+from antiphon.library import Library
 from antiphon.run import Run
-from antiphon.server import decoding, openapi
+from antiphon.server import decoding, file_stores, files, openapi, uploads
 from antiphon.server.errors import JSON, translate
 from antiphon.server.sse import EventStream, left
 
@@ -34,7 +35,9 @@ _WATCH_SECONDS = 1.0  # how long an answer may take before it is worth watching 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def application(engine: Engine, catalog: Catalog, *, largest_body: int = 100 * 2**20) -> ASGIApp:
+def application(
+    engine: Engine, catalog: Catalog, *, largest_body: int = 100 * 2**20, library: Library | None = None
+) -> ASGIApp:
     """The ASGI application of the API, any version's prefix already taken off (`edge.py`)."""
     routes = Routes(engine, catalog, largest_body)
     table: list[tuple[str, str, Handler]] = [
@@ -51,6 +54,8 @@ def application(engine: Engine, catalog: Catalog, *, largest_body: int = 100 * 2
         ("GET", "/openapi.json", routes.openapi),
         ("GET", "/healthz", routes.healthz),
     ]
+    if library is not None:
+        table += [*files.table(library), *file_stores.table(library), *uploads.table(library)]
     return Router(
         [Route(path, Endpoint(handler), methods=[method]) for method, path, handler in table], redirect_slashes=False
     )
