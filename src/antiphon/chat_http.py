@@ -63,14 +63,12 @@ class ChatServer:
                     for delta in chunks.whole(await answer.read()):
                         yield delta
                     return
-                events = _Events()
-                while piece := await answer.piece():
-                    for event in events.feed(piece):
+                events, piece = _Events(), b"at least one"
+                while piece:
+                    piece = await answer.piece()
+                    for event in events.feed(piece or b"\n"):  # the last line may lack its end
                         for delta in chunks.feed(event):
                             yield delta
-                for event in events.feed(b"\n"):  # the last line may lack its end
-                    for delta in chunks.feed(event):
-                        yield delta
             for delta in chunks.close():
                 yield delta
         except Failed as error:
