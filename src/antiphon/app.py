@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import logging
 import re
+import time
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,7 +28,8 @@ from antiphon import weights, wire
 from antiphon.bus.local import LocalBus
 from antiphon.catalog import Catalog, Served
 from antiphon.engine import Engine
-from antiphon.ports import Model, Store, Tool
+from antiphon.library import Library
+from antiphon.ports import Document, Model, Store, Tool, Unreadable
 from antiphon.run import Limits
 from antiphon.server.edge import Edge, digest
 from antiphon.server.routes import application
@@ -82,6 +84,17 @@ def load(table: dict[str, str], group: str, name: str) -> Any:
     if not separator:
         raise SettingsError(f"'{name}' is none of the {group}: {', '.join(table)}.")
     return getattr(import_module(module), thing)
+
+
+class Unread:
+    """Stands for the reader of documents where it is not installed: files can be kept, and not indexed."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    async def __call__(self, body: bytes, mime_type: str | None = None, name: str | None = None) -> Document:
+        """Read nothing."""
+        raise Unreadable(self._why)
 
 
 class Unsealed:
@@ -171,12 +184,17 @@ class Parts:
     @cached_property
     def library(self) -> Any:
         """Files and file search stores."""
-        return None
+        try:
+            read = self.read
+        except ImportError as error:
+            read = Unread(str(error))
+        embedder = load({}, "parts", "antiphon.index.embedders:embedder")(self._settings.embedder)
+        return self._kept(Library(self._settings.data, read, embedder=embedder))
 
-    @cached_property
-    def files(self) -> Any:
-        """The content of an uploaded file, by its URI."""
-        return getattr(self.library, "content", None)
+    async def files(self, project: str, uri: str) -> tuple[str, bytes]:
+        """Name and content of an uploaded file, by its URI."""
+        name, _, content = await self.library.content(project, uri)
+        return name, content
 
     def _kept(self, part: Any) -> Any:
         self._stack.push_async_callback(part.aclose)
@@ -280,7 +298,10 @@ async def running(settings: Settings, progress: weights.Progress = weights.silen
         served = {name: Served(context_length=getattr(model, "context", None)) for name, model in models.items()}
         with _named("aliases"):
             catalog = Catalog(served, settings.default or next(iter(models)), settings.aliases)
-        tools = _tools(settings, Parts(settings, stack))
+        parts = Parts(settings, stack)
+        with _named("The embedder"):
+            library: Library = parts.library
+        tools = _tools(settings, parts)
         for tool in tools.values():
             stack.push_async_callback(tool.aclose)
         engine = Engine(
@@ -299,10 +320,13 @@ async def running(settings: Settings, progress: weights.Progress = weights.silen
         recovered = await engine.recover()
         if recovered:
             logger.info("going on with %d interactions that the last stop cut short", recovered)
-        sweeping = asyncio.create_task(_sweep(engine, settings))
+        await library.start()
+        sweeping = asyncio.create_task(_sweep(engine, library, settings))
         stack.push_async_callback(_stop, sweeping)
         keys = {digest(key): project for key, project in settings.keys.items()}
-        yield Edge(application(engine, catalog, largest_body=settings.largest_body), keys, settings.origins)
+        yield Edge(
+            application(engine, catalog, largest_body=settings.largest_body, library=library), keys, settings.origins
+        )
 
 
 async def _warm(models: dict[str, Model]) -> None:
@@ -315,15 +339,15 @@ async def _warm(models: dict[str, Model]) -> None:
                 logger.exception("the model %s did not start", name)
 
 
-async def _sweep(engine: Engine, settings: Settings) -> None:
+async def _sweep(engine: Engine, library: Library, settings: Settings) -> None:
     while True:
         try:
-            touched = await engine.sweep(settings.compact_after)
+            touched = await engine.sweep(settings.compact_after) + await library.sweep(time.time())
         except Exception:  # retention goes on: the next round may have more luck
             logger.exception("the sweep failed")
         else:
             if touched:
-                logger.info("swept %d interactions", touched)
+                logger.info("swept %d interactions and files", touched)
         await asyncio.sleep(settings.sweep_every)
 
 

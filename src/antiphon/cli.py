@@ -192,9 +192,8 @@ def _add_index(commands: Any) -> None:
 
 
 def _index(options: argparse.Namespace) -> None:
-    from antiphon import cli_index  # what it needs takes a while to load, and nothing else does
-
-    sys.exit(cli_index.run(options))
+    # Loaded when it is wanted: what it needs takes a while.
+    sys.exit(app.load({}, "commands", "antiphon.cli_index:run")(options))
 
 
 # ---------------------------------------------------------------------------------------------------- a client

@@ -664,7 +664,9 @@ def test_a_tool_that_must_not_run_twice_is_reported_lost() -> None:
         async with engine(script(turns=RUN), store=store, tools=tools) as on:
             await on.recover()
             await read(await on.archive.follow("p", record.id))
-            results = [s for s in (await on.archive.get("p", record.id)).steps or () if isinstance(s, wire.ToolResultStep)]
+            results = [
+                s for s in (await on.archive.get("p", record.id)).steps or () if isinstance(s, wire.ToolResultStep)
+            ]
             assert [result.is_error for result in results] == [True]
 
     run_async(body)

@@ -323,6 +323,15 @@ def shaped(answer: Mapping[str, Any], room: int) -> str | list[Any]:
     parts = [_part(block) for block in answer.get("content") or ()]
     if not any(isinstance(part, str) and part.strip() for part in parts) and "structuredContent" in answer:
         parts.append(msgspec.json.encode(answer["structuredContent"]).decode())
+    words, media = _sorted(parts)
+    text = cut("\n".join(words), room)
+    if not media:
+        return text or "(an empty result)"
+    return [*([wire.TextContent(text=text)] if text else []), *media]
+
+
+def _sorted(parts: Sequence[Any]) -> tuple[list[str], list[Any]]:
+    """The words and the media of an answer; media beyond what one answer may hold are words that say so."""
     left = _MOST_MEDIA
     words: list[str] = []
     media: list[Any] = []
@@ -334,10 +343,7 @@ def shaped(answer: Mapping[str, Any], room: int) -> str | list[Any]:
         else:
             left -= len(part.data or "")
             media.append(part)
-    text = cut("\n".join(words), room)
-    if not media:
-        return text or "(an empty result)"
-    return [*([wire.TextContent(text=text)] if text else []), *media]
+    return words, media
 
 
 def _reading(result: str | list[Any]) -> str:

@@ -1,0 +1,135 @@
+"""The library: files, stores of documents, uploads and search, wired to one folder."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from antiphon import wire
+from antiphon.index.chunks import Chunking
+from antiphon.index.collection import Hit, Mode, Value
+from antiphon.index.embedders import Embedder
+from antiphon.library.files import Files, id_of
+from antiphon.library.indexes import Indexes
+from antiphon.library.indexing import Indexing
+from antiphon.library.shelf import Quotas, Shelf
+from antiphon.library.stores import Arrival, Operation, Stores, parse_filter
+from antiphon.library.stores import id_of as store_id
+from antiphon.library.uploads import Uploads
+from antiphon.ports import Read
+
+_OPERATIONS_KEPT = 30 * 86400.0  # seconds
+
+
+class Library:
+    """What callers leave in the folder `data`; without one, in a folder that goes with the process.
+
+    `read` makes text of documents, `embedder` vectors of text (None searches by words only). `start` must be called
+    before anything is indexed.
+    """
+
+    def __init__(
+        self,
+        data: Path | None,
+        read: Read,
+        *,
+        embedder: Embedder | None = None,
+        quotas: Quotas = Quotas(),  # noqa: B008 - frozen
+        reading: float = 600.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._shelf = Shelf(data, quotas, clock)
+        self._indexes = Indexes(self._shelf.folder / "indexes", embedder)
+        self._indexing = Indexing(self._shelf, self._indexes, read, reading)
+        self.files = Files(self._shelf)
+        self.stores = Stores(self._shelf, self._indexes, self._indexing.arrived)
+        self.uploads = Uploads(self._shelf, self.files, self.stores)
+
+    @property
+    def embedding_model(self) -> str:
+        """The name of what makes vectors, or `none`."""
+        return self._indexes.embedder.name if self._indexes.embedder is not None else "none"
+
+    async def start(self) -> None:
+        """Go on with what the last stop cut short."""
+        await self.sweep(self._shelf.clock())
+        self._indexing.start()
+
+    async def import_file(
+        self, project: str, store: str, file_name: str, metadata: dict[str, Value], chunking: Chunking
+    ) -> Operation:
+        """Make a document of a file, in the background. Raises NotFound, InvalidRequest."""
+        id = id_of(file_name)
+        if id is None:
+            raise wire.InvalidRequest(f"'{file_name[:100]}' at 'fileName' is no name of a file: 'files/ID'.")
+        file = await self.files.get(project, id)
+        if file.size > self._shelf.quotas.document:
+            raise wire.InvalidRequest(
+                f"The file has {file.size} bytes; a document has at most {self._shelf.quotas.document}."
+            )
+        arrival = Arrival(
+            display_name=file.shown,
+            mime_type=file.mime_type,
+            size=file.size,
+            sha256=file.sha256,
+            metadata=metadata,
+            chunking=chunking,
+        )
+        return await self.stores.add(project, store, arrival)
+
+    async def search(
+        self,
+        project: str,
+        store_names: Sequence[str],
+        query: str,
+        top_k: int = 10,
+        metadata_filter: str | None = None,
+        mode: Mode = "hybrid",
+    ) -> list[Hit]:
+        """The best pieces of the documents of these stores, best first. Raises NotFound, InvalidRequest."""
+        return await self.stores.search(project, store_names, query, top_k, metadata_filter, mode)
+
+    async def check_store(self, project: str, name: str) -> None:
+        """Whether there is a store `fileSearchStores/ID`. Raises NotFound, InvalidRequest."""
+        await self.stores.get(project, store_id(name))
+
+    def check_filter(self, text: str) -> None:
+        """Whether a metadata filter can be read. Raises InvalidRequest, with the place of the fault."""
+        parse_filter(text)
+
+    async def content(self, project: str, uri: str, largest: int = 100 * 2**20) -> tuple[str, str, bytes]:
+        """Name, media type and bytes of the file that a URI `…/files/ID` names. Raises NotFound, InvalidRequest."""
+        id = id_of(uri)
+        if id is None:
+            raise wire.NotFound(f"'{uri[:200]}' names no file of this server.")
+        file, path = await self.files.path(project, id)
+        if file.size > largest:
+            raise wire.InvalidRequest(
+                f"The file 'files/{id}' has {file.size} bytes; at most {largest} can be read here."
+            )
+        try:
+            return file.shown, file.mime_type, await asyncio.to_thread(path.read_bytes)
+        except FileNotFoundError:  # deleted meanwhile
+            raise wire.NotFound(f"There is no file 'files/{id}'.") from None
+
+    def path_of(self, sha256: str) -> Path:
+        """Where the bytes of a file or a document are."""
+        return self._shelf.blobs.path(sha256)
+
+    async def sweep(self, now: float) -> int:
+        """Take away expired files, abandoned uploads and old operations; how many."""
+        query = (
+            "DELETE FROM operation WHERE created <= ? "
+            "AND document NOT IN (SELECT seq FROM document WHERE state = 'pending')"
+        )
+        values = (now - _OPERATIONS_KEPT,)
+        old = await self._shelf.database.write(lambda connection: connection.execute(query, values).rowcount)
+        return old + await self.files.sweep(now) + await self.uploads.sweep(now)
+
+    async def aclose(self) -> None:
+        """Stop indexing and close everything."""
+        await self._indexing.aclose()
+        await self._indexes.aclose()
+        await self._shelf.aclose()

@@ -1,0 +1,92 @@
+"""The Files API: what was uploaded, for two days. Uploading itself is in `uploads.py`."""
+
+from __future__ import annotations
+
+import base64
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from antiphon import wire
+from antiphon.library import Library
+from antiphon.library.files import StoredFile
+from antiphon.server import rest
+from antiphon.server.rest import Handler
+from antiphon.wire import files as types
+
+_MOST = 100  # files of a page
+
+
+def table(library: Library) -> list[tuple[str, str, Handler]]:
+    """The routes, in the order in which they are tried."""
+    routes = Routes(library)
+    return [
+        ("GET", "/files", rest.rpc(routes.page)),
+        ("GET", "/files/{id}:download", rest.rpc(routes.download)),
+        ("GET", "/files/{id}", rest.rpc(routes.get)),
+        ("DELETE", "/files/{id}", rest.rpc(routes.delete)),
+    ]
+
+
+def resource(file: StoredFile, base: str) -> types.File:
+    """A file as callers see it. Unlike the service's, it can be downloaded again."""
+    uri = f"{base}/files/{file.id}"
+    return types.File(
+        name=f"files/{file.id}",
+        display_name=file.display_name,
+        mime_type=file.mime_type,
+        size_bytes=str(file.size),
+        create_time=rest.timestamp(file.created),
+        update_time=rest.timestamp(file.created),
+        expiration_time=rest.timestamp(file.expires),
+        # The service encodes the hexadecimal digits, not the bytes, of the digest.
+        sha256_hash=base64.b64encode(file.sha256.encode()).decode(),
+        uri=uri,
+        download_uri=f"{uri}:download?alt=media",
+        state="ACTIVE",
+        source="UPLOADED",
+    )
+
+
+class Routes:
+    """One method a route."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    async def page(self, request: Request) -> Response:
+        """GET /files: the newest first."""
+        size, before = rest.page(rest.query(request, "pageSize", "pageToken"), _MOST)
+        files = await self._library.files.page(request.scope["project"], before, size + 1)
+        base = rest.base_url(request)
+        shown = [resource(file, base) for file in files[:size]]
+        return rest.answer(types.Files(files=shown or None, next_page_token=rest.token(files, size)))
+
+    async def get(self, request: Request) -> Response:
+        """GET /files/{id}."""
+        rest.query(request)
+        file = await self._library.files.get(request.scope["project"], request.path_params["id"])
+        return rest.answer(resource(file, rest.base_url(request)))
+
+    async def delete(self, request: Request) -> Response:
+        """DELETE /files/{id}."""
+        rest.query(request)
+        await self._library.files.delete(request.scope["project"], request.path_params["id"])
+        return rest.answer({})
+
+    async def download(self, request: Request) -> Response:
+        """GET /files/{id}:download?alt=media: the bytes."""
+        if request.query_params.get("alt") != "media":
+            raise wire.InvalidRequest("A download is asked for with alt=media.")
+        file, path = await self._library.files.path(request.scope["project"], request.path_params["id"])
+        return download(path, file.mime_type, file.shown)
+
+
+def download(path: object, mime_type: str, name: str) -> Response:
+    """Bytes that a caller left. They are never shown as a page of this server: the caller may have written a program."""
+    headers = {
+        "content-disposition": f"attachment; filename*=utf-8''{quote(name, safe='')}",
+        "x-content-type-options": "nosniff",
+    }
+    return FileResponse(str(path), headers=headers, media_type=mime_type)
