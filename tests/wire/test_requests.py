@@ -230,7 +230,7 @@ REFUSED = {
     ),
     "a tool that is not here": (
         message("Hello", tools=[{"type": "google_maps"}]),
-        "The value 'google_maps' is not supported for 'type' at 'tools[0]' on this server. Supported values: …",
+        "The tool 'google_maps' at 'tools[0]' is not available on this server: set where places are looked up, …",
     ),
     "a role where none belongs": (message([], role="user"), "Unknown parameter 'role'."),
     "two faults at once": (b'{"colour": 1, "role": ', "Unknown parameter 'colour'."),
