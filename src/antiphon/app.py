@@ -29,7 +29,7 @@ from antiphon.bus.local import LocalBus
 from antiphon.catalog import Catalog, Served
 from antiphon.engine import Engine
 from antiphon.library import Library
-from antiphon.ports import Document, Model, Store, Tool, Unreadable
+from antiphon.ports import Document, Model, Sandbox, Session, Store, Tool, Unreadable, Use
 from antiphon.run import Limits
 from antiphon.server.edge import Edge, digest
 from antiphon.server.routes import application
@@ -65,6 +65,7 @@ SOURCES = {  # the names that a source of these may begin with
     "google_search": "antiphon.search.providers:PROVIDERS",
     "google_maps": "antiphon.maps.sources:SOURCES",
 }
+SANDBOX = frozenset({"jail", "spares", "most", "memory", "disk"})  # settings of code_execution that are the sandbox's
 UNSET = {  # these have no source of their own: somebody must say where to look
     "google_search": "set where to search, for example with --tool google_search=local or ddgs.",
     "google_maps": "set where places are looked up, for example with --tool google_maps=nominatim.",
@@ -72,6 +73,7 @@ UNSET = {  # these have no source of their own: somebody must say where to look
 STORES = {
     "memory": "antiphon.stores.memory:MemoryStore",
     "sqlite": "antiphon.stores.sqlite:SqliteStore",
+    "postgres": "antiphon.stores.postgres:PostgresStore",
 }
 
 
@@ -145,7 +147,8 @@ class Parts:
 
     def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
         self._settings = settings
-        self._stack = stack
+        self._stack = stack  # of their own: they are closed after what uses them, however late they are made
+        self.making = asyncio.Lock()
 
     @cached_property
     def guard(self) -> Any:
@@ -169,8 +172,12 @@ class Parts:
 
     @cached_property
     def sandbox(self) -> Any:
-        """Where untrusted code runs."""
-        return self._kept(load({}, "parts", "antiphon.sandbox.boxes:Boxes")())
+        """Where untrusted code runs; its settings stand beside those of its tool."""
+        setting = self._settings.tools.get("code_execution", ToolSetting())
+        own = {name: value for name, value in setting.options.items() if name in SANDBOX}
+        limits = load({}, "parts", "antiphon.sandbox.jails:Limits")
+        sizes = {name: own.pop(name) for name in ("memory", "disk") if name in own}
+        return self._kept(load({}, "parts", "antiphon.sandbox.boxes:Boxes")(**own, limits=limits(**sizes)))
 
     def provider(self, source: str, options: dict[str, Any]) -> Any:
         """Where google_search looks; takes its own options out of the tool's."""
@@ -210,19 +217,58 @@ def _tools(settings: Settings, parts: Parts) -> dict[str, Tool]:
         )  # an index that somebody has filled is there to be used
     tools: dict[str, Tool] = {}
     for type in dict.fromkeys([*NEEDS, *UNSET, "tool_search", *chosen]):
-        if type not in chosen:
-            tools[type] = _absent(type, UNSET[type]) if type in UNSET else _tried(type, parts)
-        elif chosen[type].source != "off":
-            tools[type] = _tool(type, chosen[type], parts)
+        if type in chosen:
+            if chosen[type].source != "off":
+                tools[type] = _tool(type, chosen[type], parts)
+        elif type in UNSET:
+            tools[type] = _absent(type, UNSET[type])
+        else:
+            tools[type] = Untried(type, parts)
     return tools
 
 
-def _tried(type: str, parts: Parts) -> Tool:
-    """A tool that nobody asked for, if what it needs is here."""
-    try:
-        return _tool(type, ToolSetting(), parts)
-    except SettingsError as error:
-        return _absent(type, str(error.__cause__ or error))
+class Untried:
+    """A tool that nobody configured: it is made when it is first asked for, since what it needs takes a while to load.
+
+    Where something is missing, it is an absent tool from then on.
+    """
+
+    def __init__(self, type: str, parts: Parts) -> None:
+        self.type = type
+        self._parts = parts
+        self._made: Tool | None = None
+
+    @property
+    def rerunnable(self) -> bool:
+        """As the tool says."""
+        return self._tool().rerunnable
+
+    async def check(self, declared: wire.Tool, project: str, path: str) -> None:
+        """As the tool does."""
+        await (await self._ready()).check(declared, project, path)
+
+    async def open(self, use: Use) -> Session:
+        """As the tool does."""
+        return await (await self._ready()).open(use)
+
+    async def aclose(self) -> None:
+        """As the tool does, where there is one."""
+        if self._made is not None:
+            await self._made.aclose()
+
+    async def _ready(self) -> Tool:
+        if self._made is not None:
+            return self._made
+        async with self._parts.making:
+            return await asyncio.to_thread(self._tool)
+
+    def _tool(self) -> Tool:
+        if self._made is None:
+            try:
+                self._made = _tool(self.type, ToolSetting(), self._parts)
+            except SettingsError as error:
+                self._made = _absent(self.type, str(error.__cause__ or error))
+        return self._made
 
 
 def _absent(type: str, why: str) -> Tool:
@@ -232,7 +278,10 @@ def _absent(type: str, why: str) -> Tool:
 
 def _tool(type: str, setting: ToolSetting, parts: Parts) -> Tool:
     """One tool: `SCRIPT.toml` plays it from a script's [tools.TYPE], `module:Class` is a stranger's, else it is ours."""
-    source, options = setting.source, dict(setting.options)
+    source = setting.source
+    options = {
+        name: value for name, value in setting.options.items() if type != "code_execution" or name not in SANDBOX
+    }
     with _named(f"The tool '{type}'"):
         tool: Tool
         if source.endswith(".toml"):
@@ -263,9 +312,15 @@ def _is_foreign(type: str, source: str) -> bool:
     return is_path and source.partition(":")[0] not in ours
 
 
-def _store(data: Path | None) -> Store:
-    name, place = ("memory", ()) if data is None else ("sqlite", (data / "antiphon.db",))
-    store: Store = load(STORES, "stores", name)(*place)
+def _store(settings: Settings) -> Store:
+    store: Store
+    if settings.database is not None:
+        with _named("The database"):
+            store = load(STORES, "stores", "postgres")(settings.database)
+    elif settings.data is None:
+        store = load(STORES, "stores", "memory")()
+    else:
+        store = load(STORES, "stores", "sqlite")(settings.data / "antiphon.db")
     return store
 
 
@@ -293,12 +348,15 @@ async def running(settings: Settings, progress: weights.Progress = weights.silen
         for setting in settings.models:
             models[setting.name] = await asyncio.to_thread(_model, setting, thoughts, progress)
             stack.push_async_callback(models[setting.name].aclose)
-        store = _store(settings.data)
+        store = _store(settings)
         stack.push_async_callback(store.aclose)
+        with _named("The database"):
+            key = await store.secret()
+            await store.alone()
         served = {name: Served(context_length=getattr(model, "context", None)) for name, model in models.items()}
         with _named("aliases"):
             catalog = Catalog(served, settings.default or next(iter(models)), settings.aliases)
-        parts = Parts(settings, stack)
+        parts = Parts(settings, await stack.enter_async_context(AsyncExitStack()))
         with _named("The embedder"):
             library: Library = parts.library
         tools = _tools(settings, parts)
@@ -309,12 +367,13 @@ async def running(settings: Settings, progress: weights.Progress = weights.silen
             bus=LocalBus(),
             models=models,
             resolve=catalog.resolve,
-            key=await store.secret(),
+            key=key,
             tools=tools,
             limits=Limits(silence=settings.silence, retention=settings.retention),
         )
         thoughts.read = engine.thought_text
         starting = asyncio.create_task(_warm(models))
+        stack.push_async_callback(_stop, asyncio.create_task(_tell(parts, settings)))
         stack.push_async_callback(_stop, starting)
         stack.push_async_callback(engine.aclose)
         recovered = await engine.recover()
@@ -337,6 +396,18 @@ async def _warm(models: dict[str, Model]) -> None:
                 await start()
             except Exception:
                 logger.exception("the model %s did not start", name)
+
+
+async def _tell(parts: Parts, settings: Settings) -> None:
+    """Say at the start where code will run, or why it will not."""
+    if settings.tools.get("code_execution", ToolSetting()).source:
+        return  # switched off, or somebody else's
+    try:
+        async with parts.making:
+            sandbox: Sandbox = await asyncio.to_thread(lambda: parts.sandbox)
+        logger.info("code_execution: %s holds here", await sandbox.probe(warm=False))
+    except (wire.Unavailable, ImportError, TypeError) as error:
+        logger.warning("code_execution is not available: %s", error)
 
 
 async def _sweep(engine: Engine, library: Library, settings: Settings) -> None:

@@ -12,15 +12,17 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import msgspec
 import uvicorn
 import uvloop
 
 from antiphon import __version__, app, settings, weights
 from antiphon.settings import PORT, Settings, SettingsError
+
+if TYPE_CHECKING:
+    import aiohttp  # the commands that need it import it themselves: the server need not wait for it
 
 READY = "Antiphon is listening on "
 
@@ -82,6 +84,7 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--host", help="the address to listen on (default: 127.0.0.1)")
     serve.add_argument("--port", type=int, help=f"the port (default: {PORT}; 0 takes a free one)")
     serve.add_argument("--data", type=Path, help="where conversations are kept (default: your data directory)")
+    serve.add_argument("--database", metavar="URL", help="a PostgreSQL for conversations; or ANTIPHON_DATABASE")
     serve.add_argument("--memory", action="store_true", help="keep nothing beyond the process")
     serve.add_argument(
         "--model",
@@ -115,6 +118,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         "data": options.data,
         "default": options.default,
         "silence": options.silence,
+        "database": options.database or os.environ.get("ANTIPHON_DATABASE"),
         "retention": None if options.retention_days is None else options.retention_days * 86400,
         "models": tuple(map(settings.parse_model, options.model)),
         "origins": tuple(options.allow_origin),
@@ -230,6 +234,8 @@ async def _events(options: argparse.Namespace, body: dict[str, Any]) -> AsyncIte
 
 
 def _session(options: argparse.Namespace) -> aiohttp.ClientSession:
+    import aiohttp
+
     return aiohttp.ClientSession(
         options.url,
         headers={"x-goog-api-key": options.key},
@@ -240,6 +246,8 @@ def _session(options: argparse.Namespace) -> aiohttp.ClientSession:
 
 
 async def _reachable(request: aiohttp.ClientRequest, handler: Any) -> Any:
+    import aiohttp
+
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:

@@ -217,7 +217,11 @@ class Tool(Protocol):
     """A tool that the server runs. The model sees it as functions; clients see `type`_call and `type`_result steps."""
 
     type: str  # as in the request: 'google_search'
-    rerunnable: bool  # whether a run that a crash cut short may be run again
+
+    @property
+    def rerunnable(self) -> bool:
+        """Whether a call that a crash cut short may be made again."""
+        ...
 
     async def check(self, declared: wire.Tool, project: str, path: str) -> None:
         """Refuse what a request declares and this tool cannot do. Raises ApiError that names the place, `path`."""
@@ -313,8 +317,11 @@ class Box(Protocol):
 class Sandbox(Protocol):
     """Makes boxes."""
 
-    async def probe(self) -> str:
-        """The name of the jail that holds on this machine, tried out once. Raises wire.Unavailable with what is missing."""
+    async def probe(self, *, warm: bool = True) -> str:
+        """The name of the jail that holds on this machine, tried out once; with `warm` a box is soon wanted.
+
+        Raises wire.Unavailable with what is missing.
+        """
         ...
 
     async def open(self) -> Box:
@@ -428,6 +435,10 @@ class Store(Protocol):
 
     async def sweep(self, now: float, compact_before: float) -> int:
         """Delete what expired by `now`, compact what ended before `compact_before`. How many were touched."""
+        ...
+
+    async def alone(self) -> None:
+        """Keep other servers away, as long as this one runs: it goes on with every run. Raises FailedPrecondition."""
         ...
 
     async def secret(self) -> bytes:

@@ -72,6 +72,7 @@ class Settings:
     tools: dict[str, ToolSetting] = field(default_factory=dict)
     reachable: tuple[str, ...] = ()  # private hosts and networks that tools may fetch from all the same
     embedder: str = "auto"
+    database: str | None = None  # the URL of a PostgreSQL that keeps the interactions instead of a file in `data`
     retention: float = 55 * 86400.0
     compact_after: float = 86400.0
     sweep_every: float = 600.0

@@ -19,6 +19,7 @@ from antiphon.ports import Fenced, Stored
 from antiphon.stores.postgres import PostgresStore
 from postgres import Line, Postgres
 from records import WHOLE, Clock, ending, opening, record, segment, words
+from serving import ServerFactory
 
 PATIENCE = 120.0  # seconds: no wait here takes longer
 SHORT = 0.3  # seconds: what a store that is to give up soon is given
@@ -483,3 +484,36 @@ def test_the_password_is_in_no_log_and_no_error(database: str, caplog: pytest.Lo
         run(body)
     assert "the database cannot be used" in caplog.text
     assert password not in caplog.text and wrong not in caplog.text
+
+
+# ---------------------------------------------------------------------------------------------------- a whole server
+
+
+def test_a_server_keeps_its_conversations_in_the_database(server: ServerFactory, database: str) -> None:
+    first = server("", ANTIPHON_DATABASE=database)
+    made = first.create("My name is Phil.")
+    later = first.create("Hello again.", previous_interaction_id=made["id"])
+    first.restart()
+    assert first.get(later["id"])["previous_interaction_id"] == made["id"]
+    assert [step["type"] for step in first.get(made["id"])["steps"]] == ["user_input", "model_output"]
+
+
+def test_a_background_run_survives_the_death_of_its_server(server: ServerFactory, database: str) -> None:
+    dying = server('[[turns]]\ntext = "one two"\nfault = { kind = "stall", after = 1 }', ANTIPHON_DATABASE=database)
+    made = dying.create("Go on.", background=True)
+    dying.kill()
+    alive = server('[[turns]]\ntext = "done"', ANTIPHON_DATABASE=database)
+    events = list(alive.events("GET", f"/v1beta/interactions/{made['id']}?stream=true"))
+    assert events[-1]["event_type"] == "interaction.completed"
+    assert alive.get(made["id"])["status"] == "completed"
+
+
+def test_a_second_server_on_the_same_database_is_refused(server: ServerFactory, database: str) -> None:
+    server("", ANTIPHON_DATABASE=database)
+    with pytest.raises(AssertionError, match="Another server is using this database"):
+        server("", ANTIPHON_DATABASE=database)
+
+
+def test_a_database_that_cannot_be_reached_stops_the_start_with_words(server: ServerFactory) -> None:
+    with pytest.raises(AssertionError, match="The database"):
+        server("", ANTIPHON_DATABASE="postgresql://nobody:secret-word@127.0.0.1:9/none")

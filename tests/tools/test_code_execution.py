@@ -49,7 +49,7 @@ class PlayedSandbox:
         self.fault = fault
         self.opened = 0
 
-    async def probe(self) -> str:
+    async def probe(self, *, warm: bool = True) -> str:
         if self.fault:
             raise wire.Unavailable(self.fault)
         return "played"

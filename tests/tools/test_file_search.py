@@ -348,3 +348,42 @@ def test_chunking_is_as_was_asked():
             assert len(await shelf.search("p", [name], "dog", 50)) == 6
 
     run(test())
+
+
+# ---------------------------------------------------------------------------------------------------- end to end
+
+SCRIPT = """
+[[turns]]
+when = "drink"
+calls = [{name = "file_search", arguments = {query = "What does a kitten drink?"}}]
+[[turns]]
+after = "file_search"
+text = "A kitten drinks milk at noon [1]."
+"""
+
+
+def test_an_answer_over_the_wire_cites_the_uploaded_document(server):
+    served = server(SCRIPT)
+    name = served.request("POST", "/v1beta/fileSearchStores", {"displayName": "Pets"}).json()["name"]
+    headers = {"x-goog-upload-protocol": "raw", "content-type": "text/plain", "x-goog-upload-file-name": "cats.txt"}
+    path = f"/upload/v1beta/{name}:uploadToFileSearchStore"
+    operation = served.request("POST", path, b"A kitten drinks milk at noon.", headers).json()
+    while not operation.get("done"):
+        operation = served.request("GET", f"/v1beta/{operation['name']}").json()
+    assert "error" not in operation
+    tools = [{"type": "file_search", "file_search_store_names": [name]}]
+    answer = served.create("What does a kitten drink?", tools=tools)
+    call, result, output = answer["steps"]
+    assert call["type"] == "file_search_call" and "arguments" not in call
+    assert result["result"][0]["title"] == "cats.txt"
+    (content,) = output["content"]
+    (cited,) = content["annotations"]
+    assert cited["type"] == "file_citation" and cited["file_name"] == "cats.txt"
+    assert cited["document_uri"] == operation["response"]["documentName"]
+    assert (
+        content["text"].encode()[cited["start_index"] : cited["end_index"]].startswith(b"A kitten drinks milk at noon")
+    )
+    gone = served.request("DELETE", f"/v1beta/{name}?force=true")
+    assert gone.status == 200
+    refused = served.request("POST", "/v1beta/interactions", {"model": "scripted", "input": "drink?", "tools": tools})
+    assert refused.status == 404 and "tools[0].file_search_store_names[0]" in refused.error["message"]

@@ -532,7 +532,7 @@ def test_a_box_that_ended_between_two_calls_says_that_its_state_is_lost(sandbox)
         assert (
             ran.ok and ran.output.startswith("[The sandbox ended between two calls.") and ran.output.endswith("given\n")
         )
-        assert below and {confine.state(each) for each in below} == {"X"}
+        assert below and {confine.state(each) for each in below} <= {"X", "Z"}
 
     sandbox(test)
 

@@ -14,11 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import aiohttp
-
 from antiphon import wire
 
 if TYPE_CHECKING:
+    import aiohttp
     import numpy as np
     from numpy.typing import NDArray
 
@@ -88,7 +87,10 @@ class Later:
         async with self._loading:
             loaded = self._loaded
             if loaded is None:
-                loaded = await asyncio.to_thread(lambda: self._kind())
+                try:
+                    loaded = await asyncio.to_thread(lambda: self._kind())
+                except ImportError as error:  # packages that are there, and not what they should be
+                    raise wire.Unavailable(f"The embedder cannot be loaded: {error}") from error
                 self._loaded = loaded
             return loaded
 
@@ -97,7 +99,7 @@ class Later:
 
 
 class WordLlama:
-    """Static vectors of 256 dimensions: a text is the mean of its tokens' rows. Thousands of pieces a second, English."""
+    """Static vectors of 256 dimensions: a text is the mean of its tokens' rows. A thousand pieces a second, English."""
 
     name = "wordllama-l2-supercat-256"
     packages = ("numpy", "tokenizers", "wordllama")
@@ -199,7 +201,7 @@ class Remote:
         self._url = f"{url.rstrip('/')}/embeddings"
         self._model = model
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._seconds = aiohttp.ClientTimeout(total=seconds)
+        self._seconds = seconds
         self._session: aiohttp.ClientSession | None = None
 
     async def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
@@ -218,8 +220,11 @@ class Remote:
         return _unit(found)
 
     async def _post(self, texts: list[str]) -> list[Any]:
+        import aiohttp
+
         if self._session is None:
-            self._session = aiohttp.ClientSession(headers=self._headers, timeout=self._seconds)
+            patience = aiohttp.ClientTimeout(total=self._seconds)
+            self._session = aiohttp.ClientSession(headers=self._headers, timeout=patience)
         body = {"model": self._model, "input": texts, "encoding_format": "float"}
         try:
             async with self._session.post(self._url, json=body) as response:

@@ -71,14 +71,18 @@ class Boxes:
         self._ending: set[asyncio.Task[None]] = set()
         self._over = False
 
-    async def probe(self) -> str:
-        """The name of the jail that holds here. Raises wire.Unavailable that says why none does; tries only once."""
+    async def probe(self, *, warm: bool = True) -> str:
+        """The name of the jail that holds here. Raises wire.Unavailable that says why none does; tries only once.
+
+        With `warm`, spares are started beside: somebody will want one.
+        """
         async with self._trying:
             if self._jail is None and not self._reason:
                 await self._find()
         if self._jail is None:
             raise wire.Unavailable(self._reason)
-        self._fill()
+        if warm:
+            self._fill()
         return self._jail.name
 
     async def open(self) -> Box:

@@ -115,6 +115,9 @@ class MemoryStore:
             row.compacted = True
         return len(expired) + len(long)
 
+    async def alone(self) -> None:
+        """Nobody else can see it."""
+
     async def secret(self) -> bytes:
         return self._secret
 

@@ -91,6 +91,7 @@ class PostgresStore:
         self._opening = asyncio.Lock()
         self._pool: Any = None  # asyncpg has no types
         self._away = False
+        self._lone: Any = None
         self._creates: Lane[_Row, _Outcome] = Lane(lambda rows: self._write_together("create", rows))
         self._appends: Lane[_Row, _Outcome] = Lane(lambda rows: self._write_together("append", rows))
 
@@ -301,6 +302,13 @@ class PostgresStore:
         # "~" sorts after every character of an id.
         return [_stored(row) for row in await self._fetch("page", project, self._clock(), before or "~", size)]
 
+    async def alone(self) -> None:
+        """Hold a lock in the database as long as a connection of its own lives; a server that comes second is refused."""
+
+        self._lone = await asyncpg.connect(self._url, timeout=_CONNECT_SECONDS)
+        if not await self._lone.fetchval(self._queries["take_alone"]):
+            raise wire.FailedPrecondition("Another server is using this database.")
+
     async def secret(self) -> bytes:
         await self._fetch("insert_secret", "thoughts", secrets.token_bytes(32))
         value: bytes = (await self._fetch("secret", "thoughts"))[0][0]
@@ -351,6 +359,8 @@ class PostgresStore:
     async def aclose(self) -> None:
         await self._creates.settle()
         await self._appends.settle()
+        if self._lone is not None:
+            self._lone.terminate()
         if self._pool is not None:
             with contextlib.suppress(*_FAULTS):
                 async with asyncio.timeout(self._patience):

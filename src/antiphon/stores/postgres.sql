@@ -153,3 +153,6 @@ INSERT INTO antiphon.secret (name, value) VALUES ($1, $2) ON CONFLICT (name) DO 
 
 -- secret: a secret
 SELECT value FROM antiphon.secret WHERE name = $1;
+
+-- take_alone: whether this server now is the only one here; of the session, so that it goes with the connection
+SELECT pg_try_advisory_lock(1095652432, 3);

@@ -199,6 +199,9 @@ class SqliteStore:
             connection.execute(self._queries["erase_segments"], {"id": id})
             connection.execute(self._queries["set_compacted"], {"id": id, "frames": frames})
 
+    async def alone(self) -> None:
+        """A data directory is locked by its server (`app.py`)."""
+
     async def secret(self) -> bytes:
         fresh = {"name": "thoughts", "value": secrets.token_bytes(32)}
         await self._write(lambda connection: connection.execute(self._queries["insert_secret"], fresh).close())

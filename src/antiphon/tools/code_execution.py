@@ -12,7 +12,7 @@ import binascii
 import mimetypes
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -45,14 +45,6 @@ Language = Literal["python", "bash"]
 Files = Callable[[str, str], Awaitable[tuple[str, bytes]]]
 
 
-class Probed(Sandbox, Protocol):
-    """A sandbox that knows whether it holds here."""
-
-    async def probe(self) -> str:
-        """The name of what it locks code in with. Raises wire.Unavailable that says why it cannot."""
-        ...
-
-
 class CodeExecution:
     """`files` gives the name and the content of a URI of this server's, for a project; `bash` is for agents."""
 
@@ -63,7 +55,7 @@ class CodeExecution:
         self,
         source: str = "",
         *,
-        sandbox: Probed,
+        sandbox: Sandbox,
         files: Files | None = None,
         bash: bool = False,
         seconds: float = 30.0,
