@@ -398,15 +398,15 @@ class Engine:
 
     async def cancel(self, project: str, id: str) -> wire.Interaction:
         """Stop a background run. Raises NotFound, and FailedPrecondition for one that is not running."""
-        unkept = self.archive.unkept(project, id)
-        record = unkept.record if unkept is not None else (stored := await self.archive.stored(project, id)).record
-        if not record.background:
-            raise wire.FailedPrecondition(f"Interaction '{id}' is not a background interaction.")
-        if stored.status == "in_progress":
+        running = self.archive.unkept(project, id) or await self.archive.stored(project, id)
+        status = running.status if isinstance(running, Stored) else "in_progress"
+        if status == "in_progress":
+            if not running.record.background:
+                raise wire.FailedPrecondition(f"Interaction '{id}' is not a background interaction.")
             await self._stop(id)
             await self._close_orphan(id)
-        elif stored.status != "cancelled":
-            raise wire.FailedPrecondition(f"Interaction '{id}' is not running: its status is '{stored.status}'.")
+        elif status != "cancelled":
+            raise wire.FailedPrecondition(f"Interaction '{id}' is not running: its status is '{status}'.")
         return await self.archive.get(project, id)
 
     async def _close_orphan(self, id: str) -> None:
