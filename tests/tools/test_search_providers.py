@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import importlib.util
 import json
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from antiphon import cli_index, json_http
+from antiphon import cli, json_http
 from antiphon.fetch import Fetcher
 from antiphon.index.collection import Index
 from antiphon.ports import Document, Leaf
@@ -404,9 +403,10 @@ def test_what_belongs_to_a_site(url, start, inside):
 
 
 def command(data: Path, *words: str) -> int:
-    parser = argparse.ArgumentParser()
-    cli_index.add_parser(parser.add_subparsers(required=True))
-    return cli_index.run(parser.parse_args(["index", *words, "--data", str(data)]))
+    """The exit status of `antiphon index WORDS`."""
+    with pytest.raises(SystemExit) as exit:
+        cli.main(["index", *words, "--data", str(data)])
+    return int(exit.value.code or 0)
 
 
 def test_the_command_fills_lists_refreshes_and_empties_the_index(tmp_path, capsys):
