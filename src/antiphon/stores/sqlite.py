@@ -1,8 +1,9 @@
-"""One machine's store: SQLite in WAL mode, one thread that writes.
+"""One machine's store: SQLite in WAL mode, one writer at a time.
 
-Writes that arrive together are committed together (synchronous=FULL: on disk when the call returns, at the price of one
-fsync for all of them). Reads are short look-ups by key on a second connection, made on the loop's own thread: handing
-them to another would cost more than they take.
+Writes that arrive together are committed together by a thread (synchronous=FULL: on disk when the call returns, at the
+price of one fsync for all of them); one that comes alone, while the disk is quick, is made at once. Reads are short
+look-ups by key on a second connection, made on the loop's own thread: handing them to another would cost more than they
+take.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _PRAGMAS = (
     "wal_autocheckpoint=4000",  # 16 MB: the pages that every write touches are then copied a quarter as often
 )
 _BATCH = 256
+# A write that comes alone is made where it comes from, as long as the disk is quick: waking a thread takes as long as that.
+_QUICK_SECONDS = 0.001
 # A commit takes as much of the processor as several writes. Where some came at once, the next waits a moment for more.
 _MANY = 3
 _GATHER_SECONDS = 0.001
@@ -52,10 +55,12 @@ class SqliteStore:
         self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._gathered: list[_Job] = []  # what one turn of the loop wants written
         path.touch(mode=0o600)
-        writer = self._connect()
-        _migrate(writer)
+        self._took = 0.0  # seconds, the last commit
+        self._writing = threading.Lock()
+        self._writer = self._connect()
+        _migrate(self._writer)
         self._reader = self._connect()
-        self._thread = threading.Thread(target=self._write_all, args=(writer,), name="sqlite-writer", daemon=True)
+        self._thread = threading.Thread(target=self._write_all, name="sqlite-writer", daemon=True)
         self._thread.start()
 
     def _connect(self) -> sqlite3.Connection:
@@ -67,7 +72,7 @@ class SqliteStore:
 
     # ------------------------------------------------------------------ the writing thread
 
-    def _write_all(self, connection: sqlite3.Connection) -> None:
+    def _write_all(self) -> None:
         stop, busy = False, False
         while not stop and (batch := self._jobs.get()) is not None:
             if busy:
@@ -78,9 +83,17 @@ class SqliteStore:
                     stop = True
                     break
                 batch += following
-            _deliver(_commit(connection, batch))
+            with self._writing:
+                outcomes = self._commit(batch)
+            _deliver(outcomes)
             busy = len(batch) >= _MANY
-        connection.close()
+        self._writer.close()
+
+    def _commit(self, batch: list[_Job]) -> list[tuple[asyncio.Future[Any], Any]]:
+        began = time.perf_counter()
+        outcomes = _commit(self._writer, batch)
+        self._took = time.perf_counter() - began
+        return outcomes
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         loop = asyncio.get_running_loop()
@@ -92,7 +105,15 @@ class SqliteStore:
 
     def _hand_over(self) -> None:
         gathered, self._gathered = self._gathered, []
-        self._jobs.put(gathered)
+        alone = len(gathered) == 1 and self._took < _QUICK_SECONDS and self._jobs.empty()
+        if alone and self._writing.acquire(blocking=False):
+            try:
+                outcomes = self._commit(gathered)
+            finally:
+                self._writing.release()
+            _settle(outcomes)
+        else:
+            self._jobs.put(gathered)
 
     def _read(self, query: str, **values: Any) -> list[Any]:
         try:
