@@ -339,10 +339,10 @@ def _spoken(answer: _Answer, results: Mapping[str, wire.ResultStep], turn: Turn,
 def _shown(drawn: Sequence[Any], outcomes: Sequence[tuple[str, list[Any]]], dialect: Dialect) -> list[Any]:
     """The media that a user's message shows the model: neither its own message nor a tool's may carry any here.
 
-    What was drawn is for the caller: a model that cannot see is not shown it.
+    A model that cannot see is not shown any: what was drawn, or came from a server's tool, is for the caller.
     """
-    seen = [part for part in drawn if str(part.__struct_config__.tag) in dialect.modalities]
-    return [*seen, *(part for _, parts in outcomes for part in parts)]
+    media = [*drawn, *(part for _, parts in outcomes for part in parts)]
+    return [part for part in media if str(part.__struct_config__.tag) in dialect.modalities]
 
 
 Written = Sequence[tuple[str, str, str]]  # calls: their ids, names, and arguments as JSON

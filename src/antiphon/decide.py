@@ -44,7 +44,7 @@ def decide(
     pending, answered = _pending(steps)
     tools: tuple[Any, ...] = tuple(step for step in pending if not isinstance(step, clients))
     if tools:
-        if answered >= rounds:
+        if answered + len(tools) > rounds:
             raise wire.TooManyToolCalls(f"The model called tools more than {rounds} times.")
         return RunTools(tools)
     if pending:

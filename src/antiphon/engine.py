@@ -75,6 +75,7 @@ class Engine:
         self._tools = dict(tools or {})
         self._clock = clock
         self._live: dict[str, Run] = {}
+        self._tasks: set[asyncio.Task[None]] = set()  # of runs, until their tools are closed too
         self._pasts = Pasts(store)
         self.archive = Archive(store, bus, self._live)
 
@@ -145,12 +146,14 @@ class Engine:
     def _equip(self, run: Run) -> None:
         """Give a run its tools, and what it and its conversation have read so far."""
         run.readings = Readings(self._key, [*run.turn.steps, *run.state.steps])
-        if run.record.tools:
+        if run.record.tools and run.turn.tool_choice.mode != "none":
             run.tools = Toolbox(self._tools, self._key, self.limits.tool)
 
     def _start(self, run: Run) -> None:
         self._live[run.record.id] = run
         run.task = asyncio.create_task(self._guard(run))
+        self._tasks.add(run.task)
+        run.task.add_done_callback(self._tasks.discard)
         run.task.add_done_callback(lambda _: self._ended(run))  # also where it was cancelled before it began
 
     def _ended(self, run: Run) -> None:
@@ -200,6 +203,8 @@ class Engine:
                     cut = await self._call_model(run)
                 case RunTools(calls):
                     for call in calls:
+                        if self._clock() > until:
+                            break  # and out: the look at the time comes next
                         await self._run_tool(run, call)
 
     async def _call_model(self, run: Run) -> bool:
@@ -255,7 +260,7 @@ class Engine:
         await run.flush(self.store)  # what may have effects has left its trace before it begins
         run.turn = await run.tools.open(run.record, run.turn, self._room(run))
         result, figures = await run.tools.run(call)
-        await run.append(self.store, wire.StepDelta(index=index, delta=payload(result)))
+        await run.append(self.store, wire.StepDelta(index=index, delta=payload(result)), hold=bool(figures))
         await run.append(self.store, wire.StepStop(index=index), hold=True)
         run.readings.add(run.state.steps[index])
         if figures:
@@ -264,8 +269,7 @@ class Engine:
     async def _show(self, run: Run, figures: Sequence[wire.ImageContent]) -> None:
         """What a tool drew, as output of the model.
 
-        Held back, so that it is written in one piece with the result's stop: a log that breaks off has all of it or the
-        call once more.
+        Held back, so that it is written in one piece with the result: a log that breaks off has all of it or none.
         """
         index = len(run.state.steps)
         await run.append(self.store, wire.StepStart(index=index, step=wire.ModelOutputStep()), hold=True)
@@ -377,7 +381,9 @@ class Engine:
             code=14, message="The server stopped while this step was being written."
         )
         tool = self._tools.get(tool_type(step)) if isinstance(step, wire.ToolResultStep) else None
-        if isinstance(step, wire.ToolResultStep) and (tool is None or not tool.rerunnable):
+        if isinstance(step, wire.ToolResultStep) and run.state.deltas:
+            error = None  # all that it has to say is there: only its stop is not
+        elif isinstance(step, wire.ToolResultStep) and (tool is None or not tool.rerunnable):
             # It may have had its effect, so it is not run again: the model is told that the outcome is unknown.
             why = "The server stopped while this was running: whether it had its effect is not known."
             await run.append(self.store, wire.StepDelta(index=index, delta=payload(lost(step, why))))
@@ -446,3 +452,5 @@ class Engine:
     async def aclose(self) -> None:
         """Stop. Background runs stay open in the store, and go on at the next start; that counts as no crash."""
         await asyncio.gather(*(self._give_back(run) for run in list(self._live.values())), return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=15)

@@ -411,7 +411,7 @@ def effective_tools(
     request: wire.CreateInteraction, found: Sequence[wire.Step], parent: Record | None
 ) -> list[wire.Tool] | None:
     """A request's own tools. Only an answer to a call that names none keeps those of the call (documents' samples)."""
-    answers = any(isinstance(step, wire.FunctionResultStep) for step in found)
+    answers = any(isinstance(step, wire.FunctionResultStep | wire.ToolSearchResultStep) for step in found)
     if request.tools is None and answers and parent is not None:
         return parent.tools
     return request.tools

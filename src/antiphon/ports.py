@@ -95,7 +95,7 @@ class Tokens(msgspec.Struct, frozen=True):
         """
         if not self.input:
             return call
-        known = self.input + self.tool_use + self.output
+        known = self.input + self.tool_use + self.output + self.thought
         return Tokens(
             self.input,
             self.output + call.output,

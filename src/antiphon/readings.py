@@ -41,32 +41,38 @@ class _Result(msgspec.Struct, omit_defaults=True):
 def seal_call(key: bytes, step: Any, name: str, arguments: dict[str, Any]) -> Any:
     """The call step as clients see it: its signature carries the model's own words for it."""
     kept = _Call(name, arguments, step.signature or "")
-    return msgspec.structs.replace(step, signature=signature.seal(key, msgspec.json.encode(kept).decode(), "call"))
+    sealed = signature.seal(key, msgspec.json.encode(kept).decode(), _purpose(step))
+    return msgspec.structs.replace(step, signature=sealed)
 
 
 def open_call(key: bytes, step: Any) -> Any:
     """The call step as its tool made it. One whose seal is not ours keeps an empty signature."""
-    kept = _opened(key, step, "call", _Call)
+    kept = _opened(key, step, _Call)
     return msgspec.structs.replace(step, signature=kept.own if kept is not None else "")
 
 
 def seal_result(key: bytes, outcome: Outcome) -> Any:
     """The result step as clients see it: its signature carries what the model reads."""
     kept = _Result(outcome.reading, outcome.passages, outcome.trusted)
-    sealed = signature.seal(key, msgspec.json.encode(kept).decode(), "result")
+    sealed = signature.seal(key, msgspec.json.encode(kept).decode(), _purpose(outcome.step))
     return msgspec.structs.replace(outcome.step, signature=sealed)
 
 
 def ours(key: bytes, step: wire.ToolResultStep) -> bool:
     """Whether a result's signature was made here (or by a server with the same key)."""
-    return _opened(key, step, "result", _Result) is not None
+    return _opened(key, step, _Result) is not None
 
 
-def _opened(key: bytes, step: Any, purpose: str, kind: type[Any]) -> Any:
+def _purpose(step: Any) -> str:
+    """A signature is good for the one step that it was made for."""
+    return f"{step.__struct_config__.tag}:{getattr(step, 'call_id', None) or step.id}"
+
+
+def _opened(key: bytes, step: Any, kind: type[Any]) -> Any:
     if not step.signature:
         return None
     try:
-        return msgspec.json.decode(signature.unseal(key, step.signature, purpose), type=kind)
+        return msgspec.json.decode(signature.unseal(key, step.signature, _purpose(step)), type=kind)
     except (ValueError, msgspec.MsgspecError):
         return None
 
@@ -101,14 +107,14 @@ class Readings:
             return
         if type(step) in _CALLS:
             call: Any = step
-            asked = _opened(self._key, call, "call", _Call)
+            asked = _opened(self._key, call, _Call)
             if asked is not None:
                 self.calls[call.id] = Asked(asked.name, msgspec.json.encode(asked.arguments).decode())
         elif type(step) in _RESULTS:
             self._add_result(step)
 
     def _add_result(self, step: Any) -> None:
-        kept = _opened(self._key, step, "result", _Result) or _Result()
+        kept = _opened(self._key, step, _Result) or _Result()
         parts = [kept.reading] if kept.reading else []
         for passage in kept.passages:
             self.passages.append(passage)

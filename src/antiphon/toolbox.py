@@ -44,11 +44,25 @@ class Toolbox:
             for declared in record.tools or ()
             if _type(declared) in self._tools
         ]
-        opened = await asyncio.gather(*(self._tools[_type(use.declared)].open(use) for use in uses))
-        self._sessions = [(_type(use.declared), session) for use, session in zip(uses, opened, strict=True)]
+        opened = await self._begin(uses)
         self._take_names(opened, {function.name for function in turn.functions})
         told = [turn.system_instruction, *(session.instructions for session in opened)]
         return msgspec.structs.replace(turn, system_instruction="\n\n".join(filter(None, told)) or None)
+
+    async def _begin(self, uses: Sequence[Use]) -> list[Session]:
+        """Open all at the same time; those that were opened are closed with the run, even if another could not be."""
+        tasks = [asyncio.create_task(self._tools[_type(use.declared)].open(use)) for use in uses]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()  # what is done already is not touched by this
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._sessions = [
+                (_type(use.declared), task.result())
+                for use, task in zip(uses, tasks, strict=True)
+                if not task.cancelled() and task.exception() is None
+            ]
 
     def _take_names(self, opened: Sequence[Session], own: set[str | None]) -> None:
         """Which session a function belongs to; the caller's own functions come first, then who came first."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from antiphon import wire
@@ -68,6 +68,7 @@ _AROUND = " \t\n"
 
 
 @given(texts, sizes)
+@example("a京 a京", Chunking(2, 1))
 def test_every_token_is_in_a_piece_and_no_piece_is_too_large(text, size):
     starts, ends = (
         zip(*(found.span() for found in chunks._TOKEN.finditer(text)), strict=True) if text.split() else ((), ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import itertools
 from collections.abc import AsyncIterator
@@ -11,8 +12,8 @@ import pytest
 from test_engine import KEY, SEARCH_TOOL, ask, cut_after, engine, read, request, run_async, script, text_of, whole_log
 
 from antiphon import chat, log, signature, wire
-from antiphon.ports import Call, Delta, Finish, Passage, Text, Tokens, Turn
-from antiphon.readings import Readings
+from antiphon.ports import Call, Delta, Finish, Outcome, Passage, Session, Text, Tokens, Turn, Use
+from antiphon.readings import Readings, ours, seal_result
 from antiphon.run import Limits
 from antiphon.stores.memory import MemoryStore
 from antiphon.tools.scripted import ScriptedTool, ToolScript
@@ -339,5 +340,119 @@ def test_what_a_search_cannot_do_is_refused(tools: list[Any], fault: str) -> Non
         async with engine(tools=SEARCHES) as on:
             with pytest.raises(wire.InvalidRequest, match=fault):
                 await ask(on, tools=tools)
+
+    run_async(body)
+
+
+# ---------------------------------------------------------------------------------------------------- what went wrong once
+
+
+class Opening(ScriptedTool):
+    """Counts its sessions; `fails` opens none, and says so."""
+
+    def __init__(self, type: str, fails: bool = False) -> None:
+        super().__init__(type, ToolScript(result="ok" if type == "code_execution" else []))
+        self.fails = fails
+        self.opened = self.closed = 0
+
+    async def open(self, use: Use) -> Session:
+        if self.fails:
+            await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+            raise wire.Unavailable("It is away.")
+        self.opened += 1
+        session = await super().open(use)
+        session.aclose = self._close  # type: ignore[method-assign]
+        return session
+
+    async def _close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+        self.closed += 1
+
+
+def test_a_tool_that_cannot_be_opened_leaves_no_other_open() -> None:
+    async def body() -> None:
+        sound, broken = Opening("google_search"), Opening("code_execution", fails=True)
+        tools = {"google_search": sound, "code_execution": broken}
+        async with engine(Watching(), tools=tools) as on:
+            made = await ask(on, tools=[SEARCH_TOOL, {"type": "code_execution"}])
+            assert made.status == "failed"
+        assert (sound.opened, sound.closed) == (1, 1)
+
+    run_async(body)
+
+
+def test_a_server_that_stops_waits_for_tools_that_are_being_closed() -> None:
+    async def body() -> None:
+        tool = Opening("google_search")
+        async with engine(Watching(says("ok")), tools={"google_search": tool}) as on:
+            run = await on.create("p", request(stream=True, tools=[SEARCH_TOOL]))
+            await read(run.channel.follow(0))
+        assert tool.closed == 1
+
+    run_async(body)
+
+
+def test_with_tool_choice_none_no_tool_is_opened_or_told_of() -> None:
+    async def body() -> None:
+        tool, model = Opening("google_search"), Watching(says("ok"))
+        async with engine(model, tools={"google_search": tool}) as on:
+            await ask(on, tools=[SEARCH_TOOL], generation_config={"tool_choice": "none"})
+        assert tool.opened == 0 and model.turns[0].functions == ()
+
+    run_async(body)
+
+
+def test_many_calls_in_one_answer_count_as_many() -> None:
+    async def body() -> None:
+        many: list[Delta] = [Call(n, "google_search", '{"queries":["x"]}') for n in range(40)]
+        async with engine(Watching([*many, Finish()]), tools=search()) as on:
+            made = await ask(on, tools=[SEARCH_TOOL])
+        assert made.error is not None and made.error.code == "too_many_tool_calls"
+        assert not any(isinstance(step, wire.ToolResultStep) for step in made.steps or ())
+
+    run_async(body)
+
+
+def test_a_picture_from_a_server_tool_does_not_stop_a_model_that_cannot_see() -> None:
+    picture = wire.ImageContent(data=FIGURE, mime_type="image/png")
+    call = wire.McpServerToolCallStep(id="c", name="draw", server_name="s", arguments={})
+    result = wire.McpServerToolResultStep(call_id="c", result=[wire.TextContent(text="drawn"), picture])
+    turn = Turn(model="m", steps=[call, result], conversation="v")
+    assert "drawn" in str(messages(turn)) and FIGURE not in str(messages(turn))
+
+
+def test_a_result_that_was_written_whole_before_a_crash_stays_what_it_was() -> None:
+    async def body() -> None:
+        turns = [{"after": "google_search", "text": "Found."}, {"calls": [{"name": "google_search"}]}]
+        shown = [{"title": "T"}]
+        tools = {"google_search": ScriptedTool("google_search", ToolScript(result=shown, rerunnable=False))}
+        record, frames = await whole_log(tools, turns)
+        told = next(n for n, event in log.decode(frames) if b'"title":"T"' in log.encode(event, n))
+        store = MemoryStore()
+        await store.create(record, "in_progress", cut_after(frames, told))
+        async with engine(script(turns=turns), store=store, tools=tools) as on:
+            await on.recover()
+            await read(await on.archive.follow("p", record.id))
+            made = await on.archive.get("p", record.id)
+        results: list[Any] = [step for step in made.steps or () if isinstance(step, wire.ToolResultStep)]
+        assert [(result.is_error, result.result[0].title) for result in results] == [(False, "T")]
+
+    run_async(body)
+
+
+def test_a_signature_is_good_for_its_own_step_only() -> None:
+    result = wire.GoogleSearchResultStep(call_id="a", result=[])
+    sealed = seal_result(KEY, Outcome(step=result, reading="secret", trusted=True))
+    assert ours(KEY, sealed)
+    assert not ours(KEY, wire.GoogleSearchResultStep(call_id="b", result=[], signature=sealed.signature))
+    assert not ours(KEY, wire.UrlContextResultStep(call_id="a", result=[], signature=sealed.signature))
+
+
+def test_thoughts_that_are_given_back_are_no_tool_use() -> None:
+    async def body() -> None:
+        first = calls("google_search", '{"queries":["a"]}', Tokens(input=100, output=10, thought=500))
+        async with engine(Watching(first, says("ok", Tokens(input=640, output=1))), tools=search()) as on:
+            usage = (await ask(on, tools=[SEARCH_TOOL])).usage
+        assert usage is not None and usage.total_tool_use_tokens == 30
 
     run_async(body)

@@ -50,19 +50,22 @@ def split(leaves: Iterable[Leaf], chunking: Chunking = Chunking()) -> Iterator[C
 
 def _ranges(text: str, chunking: Chunking) -> Iterator[tuple[int, int]]:
     tokens = [found.span() for found in _TOKEN.finditer(text)]
-    first = 0
+    first = cut = 0
     while first < len(tokens):
         if len(tokens) - first <= chunking.max_tokens:
             yield tokens[first][0], tokens[-1][1]
             return
-        cut = _cut(text, tokens, first, chunking.max_tokens)
+        cut = _cut(text, tokens, first, cut, chunking.max_tokens)
         yield tokens[first][0], tokens[cut - 1][1]
         first = max(first + 1, _resume(text, tokens, cut, chunking.overlap))
 
 
-def _cut(text: str, tokens: list[tuple[int, int]], first: int, most: int) -> int:
-    """The token before which to cut: the best border in the last part of the piece, the latest of equals."""
-    earliest = first + max(1, int(most * _EARLIEST))
+def _cut(text: str, tokens: list[tuple[int, int]], first: int, covered: int, most: int) -> int:
+    """The token before which to cut: the best border in the last part of the piece, the latest of equals.
+
+    Behind `covered`, the cut before: what is repeated alone is no piece.
+    """
+    earliest = max(covered + 1, first + max(1, int(most * _EARLIEST)))
     return max(range(earliest, first + most + 1), key=lambda place: (_border(text, tokens, place), place))
 
 

@@ -78,12 +78,14 @@ class Files:
     async def _erase(self, files: list[StoredFile]) -> None:
         for file in files:
             async with self._shelf.lock:
-                await self._shelf.database.write(_deletion(file.seq))
+                await self._shelf.database.write(_deletion(file))
                 await self._shelf.forget(file.sha256)
 
 
-def _deletion(seq: int) -> Work[None]:
-    return lambda connection: connection.execute("DELETE FROM file WHERE seq = ?", (seq,)).close()
+def _deletion(file: StoredFile) -> Work[None]:
+    # A number may have been given to another since: all of it says whether it is still this one.
+    query = "DELETE FROM file WHERE seq = ? AND project = ? AND id = ? AND created = ?"
+    return lambda connection: connection.execute(query, (file.seq, file.project, file.id, file.created)).close()
 
 
 def check_name(name: str | None) -> str | None:

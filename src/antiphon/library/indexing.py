@@ -20,6 +20,7 @@ from antiphon.library.stores import StoredDocument
 from antiphon.ports import Leaf, Read, Unreadable
 
 logger = logging.getLogger("antiphon.library")
+_PAUSE = 30.0  # seconds, while the library cannot be written
 _MOST_ATTEMPTS = 2
 
 
@@ -107,9 +108,9 @@ class Indexing:
             await index.remove(document.id)
 
     async def _store(self, document: StoredDocument) -> str | None:
-        query = "SELECT id FROM store WHERE seq = ?"
+        query = "SELECT store.id FROM store JOIN document ON document.store = store.seq WHERE document.seq = ?"
         found = await self._shelf.database.read(
-            lambda connection: connection.execute(query, (document.store,)).fetchone()
+            lambda connection: connection.execute(query, (document.seq,)).fetchone()
         )
         return found[0] if found else None
 
@@ -118,6 +119,7 @@ class Indexing:
             await self._set(document, state="failed", error=reason)
         except wire.Unavailable:
             logger.exception("it cannot be kept that %s failed: %s", document.id, reason)
+            await asyncio.sleep(_PAUSE)  # what cannot be written now is tried again, not at once
 
     async def _set(self, document: StoredDocument, **fields: Any) -> bool:
         fields["updated"] = self._shelf.clock()

@@ -1,6 +1,6 @@
 -- Files, stores and documents of all projects. Their bytes are in files beside this one, named by their SHA-256.
 CREATE TABLE file (
-  seq INTEGER PRIMARY KEY,
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
   project TEXT NOT NULL,
   id TEXT NOT NULL,
   display_name TEXT,
@@ -15,7 +15,7 @@ CREATE TABLE file (
 CREATE INDEX file_of_blob ON file (sha256);
 CREATE INDEX file_expires ON file (expires);
 CREATE TABLE store (
-  seq INTEGER PRIMARY KEY,
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
   project TEXT NOT NULL,
   id TEXT NOT NULL UNIQUE,
   display_name TEXT,

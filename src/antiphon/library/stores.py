@@ -133,6 +133,10 @@ class Stores:
         store = await self.get(project, id)
 
         def work(connection: sqlite3.Connection) -> list[str]:
+            # A number may have been given to another since: the name says whether it is still this one.
+            same = connection.execute("SELECT 1 FROM store WHERE seq = ? AND id = ?", (store.seq, id)).fetchone()
+            if same is None:
+                raise wire.NotFound(f"There is no store 'fileSearchStores/{id}'.")
             found = connection.execute("SELECT DISTINCT sha256 FROM document WHERE store = ?", (store.seq,)).fetchall()
             if found and not force:
                 raise wire.FailedPrecondition("Cannot delete non-empty FileSearchStore.")
@@ -245,6 +249,7 @@ class Stores:
         filter = parse_filter(metadata_filter) if metadata_filter else None
         indexes = [self._indexes.of(store.id) for store in stores]
         hits = await collection.search(indexes, query, top_k, filter, mode)
+        await self._indexes.trim()
         there = await self._shelf.database.read(lambda connection: _active(connection, [store.seq for store in stores]))
         return [hit for hit in hits if hit.key in there]  # a document that is being deleted is not found any more
 

@@ -77,13 +77,13 @@ class Uploads:
             await self._stores.get(project, store)
         await self._check_size(project, store, size or 0)
         id, now = secrets.token_urlsafe(32), self._shelf.clock()
-        await _on_disk(self._shelf.blobs.begin, id)
         query = (
             "INSERT INTO upload (id, project, store, request, size, file_name, state, created) "
             "VALUES (?, ?, ?, ?, ?, ?, 'active', ?)"
         )
         values = (id, project, store, msgspec.json.encode(about), size, file_name, now)
         await self._shelf.database.write(lambda connection: connection.execute(query, values).close())
+        await _on_disk(self._shelf.blobs.begin, id)
         return id
 
     async def get(self, id: str) -> Upload:
@@ -157,10 +157,11 @@ class Uploads:
         query = "DELETE FROM upload WHERE created <= ? RETURNING id"
         values = (now - _DROPPED_AFTER,)
         old = await self._shelf.database.write(lambda connection: connection.execute(query, values).fetchall())
+        there = await asyncio.to_thread(self._shelf.blobs.uploads)  # first: what begins meanwhile is not among them
         known = await self._shelf.database.read(
             lambda connection: {id for (id,) in connection.execute("SELECT id FROM upload WHERE state = 'active'")}
         )
-        for id in await asyncio.to_thread(self._shelf.blobs.uploads) - known - self._writing:
+        for id in there - known - self._writing:
             await asyncio.to_thread(self._shelf.blobs.drop, id)
         return len(old)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from email.message import Message
 
 import msgspec
@@ -24,7 +24,7 @@ class Part(msgspec.Struct):
 async def parts(content_type: str, body: AsyncIterator[bytes]) -> AsyncIterator[Part]:
     """The parts of a body. Each must be read before the next is asked for. Raises InvalidRequest."""
     kind = _header("content-type", content_type)
-    boundary = kind.get_boundary()
+    boundary = _said(kind.get_boundary)
     if not content_type.lower().startswith("multipart/") or not boundary or len(boundary) > 70:
         raise wire.InvalidRequest("The Content-Type of a multipart upload is 'multipart/related; boundary=…'.")
     reading = _Reading(body, f"--{boundary}".encode("latin-1", "replace"))
@@ -33,7 +33,7 @@ async def parts(content_type: str, body: AsyncIterator[bytes]) -> AsyncIterator[
         headers = await reading.headers()
         yield Part(
             headers.get_content_type() if "content-type" in headers else None,
-            headers.get_filename(),
+            _said(headers.get_filename),
             reading.data(),
         )
 
@@ -46,6 +46,15 @@ async def whole(part: Part, most: int) -> bytes:
         if len(found) > most:
             raise wire.InvalidRequest(f"The first part of the upload is larger than {most} bytes.")
     return found
+
+
+def _said(get: Callable[[], str | None]) -> str | None:
+    """A parameter of a header. Its sender may name any of Python's codecs; some raise, and some give half characters."""
+    try:
+        found = get()
+    except (ValueError, LookupError):
+        return None
+    return found.encode("utf-8", "replace").decode() if found else found
 
 
 def _header(name: str, value: str) -> Message:
@@ -90,7 +99,11 @@ class _Reading:
 
     async def headers(self) -> Message:
         message = Message()
+        left = _LONGEST_HEADER
         while line := await self._until(b"\r\n"):
+            left -= len(line)
+            if left < 0:
+                raise wire.InvalidRequest("A part of the multipart body has too many headers.")
             name, colon, value = line.decode("utf-8", "replace").partition(":")
             if not colon:
                 raise wire.InvalidRequest("A part of the multipart body has a header that is none.")

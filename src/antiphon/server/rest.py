@@ -94,7 +94,10 @@ def page(query: dict[str, str], most: int) -> tuple[int, int | None]:
     if not (token := query.get("pageToken")):
         return int(size), None
     try:
-        return int(size), int(base64.urlsafe_b64decode(token))
+        number = int(base64.urlsafe_b64decode(token))
+        if not 0 <= number < 2**63:
+            raise ValueError
+        return int(size), number
     except ValueError:
         raise wire.InvalidRequest(f"{token[:100]!r} at 'pageToken' is none of ours.") from None
 

@@ -6,6 +6,7 @@ a resumable upload wants. A request that goes on with an upload is known by the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -30,6 +31,16 @@ def table(library: Library) -> list[tuple[str, str, Handler]]:
     routes = Routes(library)
     paths = ("/upload/files", "/upload/fileSearchStores/{store}:uploadToFileSearchStore")
     return [(method, path, rest.rpc(routes.upload)) for path in paths for method in ("POST", "PUT")]
+
+
+_MEDIA_TYPE = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+def _media_type(given: str | None) -> str | None:
+    """What downloads will be sent as, so it must be able to stand in a header. Raises InvalidRequest."""
+    if given and not _MEDIA_TYPE.fullmatch(given):
+        raise wire.InvalidRequest(f"{given[:100]!r} at 'mimeType' is no media type.")
+    return given
 
 
 class Routes:
@@ -116,7 +127,7 @@ class Routes:
             about = await self._about(request, await multipart.whole(said, 2**20), None)
             content = await anext(parts)
             if about.mime_type is None:
-                about = msgspec.structs.replace(about, mime_type=content.mime_type)
+                about = msgspec.structs.replace(about, mime_type=_media_type(content.mime_type))
             return await self._whole(request, about, content.data, content.file_name)
         except StopAsyncIteration:
             raise wire.InvalidRequest(
@@ -149,14 +160,14 @@ class Routes:
             chunks = file_stores.chunking(document.chunking_config)
             return About(
                 display_name=document.display_name,
-                mime_type=document.mime_type or kind,
+                mime_type=_media_type(document.mime_type or kind),
                 metadata=file_stores.metadata(document.custom_metadata),
                 max_tokens=chunks.max_tokens,
                 overlap=chunks.overlap,
             )
         file = rest.decode(body, types.CreateFile).file or types.File()
         await self._check_free(request, id := check_name(file.name))
-        return About(id=id, display_name=file.display_name, mime_type=file.mime_type or kind)
+        return About(id=id, display_name=file.display_name, mime_type=_media_type(file.mime_type or kind))
 
     async def _check_free(self, request: Request, id: str | None) -> None:
         """A name that is taken is refused before the bytes come."""

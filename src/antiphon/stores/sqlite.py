@@ -55,11 +55,15 @@ class SqliteStore:
         self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._gathered: list[_Job] = []  # what one turn of the loop wants written
         path.touch(mode=0o600)
+        self._small = False  # whether that is one record or one segment
+        self._handed, self._done = 0, 0  # how many times the thread was given something, and has done it
         self._took = 0.0  # seconds, the last commit
         self._writing = threading.Lock()
         self._writer = self._connect()
         _migrate(self._writer)
         self._reader = self._connect()
+        self._quick = self._connect()
+        self._quick.execute("PRAGMA busy_timeout=0").close()
         self._thread = threading.Thread(target=self._write_all, name="sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -77,43 +81,56 @@ class SqliteStore:
         while not stop and (batch := self._jobs.get()) is not None:
             if busy:
                 time.sleep(_GATHER_SECONDS)
+            taken = 1
             while len(batch) < _BATCH and not self._jobs.empty():
                 following = self._jobs.get()
                 if following is None:
                     stop = True
                     break
                 batch += following
+                taken += 1
             with self._writing:
-                outcomes = self._commit(batch)
+                began = time.perf_counter()
+                outcomes = _commit(self._writer, batch)
+                self._took = time.perf_counter() - began
+                self._done += taken
             _deliver(outcomes)
             busy = len(batch) >= _MANY
         self._writer.close()
 
-    def _commit(self, batch: list[_Job]) -> list[tuple[asyncio.Future[Any], Any]]:
-        began = time.perf_counter()
-        outcomes = _commit(self._writer, batch)
-        self._took = time.perf_counter() - began
-        return outcomes
-
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _write(self, work: Callable[[sqlite3.Connection], T], *, small: bool = False) -> T:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._gathered.append((work, future))
+        self._small = small
         if len(self._gathered) == 1:
             loop.call_soon(self._hand_over)  # waking the thread costs more than most writes: once for all of them
         return await future
 
     def _hand_over(self) -> None:
         gathered, self._gathered = self._gathered, []
-        alone = len(gathered) == 1 and self._took < _QUICK_SECONDS and self._jobs.empty()
-        if alone and self._writing.acquire(blocking=False):
-            try:
-                outcomes = self._commit(gathered)
-            finally:
-                self._writing.release()
-            _settle(outcomes)
-        else:
-            self._jobs.put(gathered)
+        if not gathered or (len(gathered) == 1 and self._small and self._at_once(gathered[0])):
+            return
+        self._handed += 1
+        self._jobs.put(gathered)
+
+    def _at_once(self, job: _Job) -> bool:
+        """Make one small write here and now; False, with nothing done, where that might take a while."""
+        if self._took > _QUICK_SECONDS or self._handed != self._done or not self._writing.acquire(blocking=False):
+            return False
+        try:
+            began = time.perf_counter()
+            self._quick.execute("BEGIN IMMEDIATE").close()
+            outcomes = _commit(self._quick, [job], begun=True)
+            self._took = time.perf_counter() - began
+        except sqlite3.Error:
+            return (
+                False  # another program is writing, or the disk is at fault: the thread can wait, and says what it is
+            )
+        finally:
+            self._writing.release()
+        _settle(outcomes)
+        return True
 
     def _read(self, query: str, **values: Any) -> list[Any]:
         try:
@@ -126,7 +143,7 @@ class SqliteStore:
     async def create(self, record: Record, status: wire.InteractionStatus, segment: Segment | None = None) -> None:
         row = _row(record, status, self._clock(), segment.frames if segment is not None else b"")
         query = self._queries["insert_interaction"]
-        await self._write(lambda connection: connection.execute(query, row).close())
+        await self._write(lambda connection: connection.execute(query, row).close(), small=True)
 
     async def bring_in(self, chain: Sequence[Stored]) -> None:
         rows = [_row(stored.record, stored.status, stored.updated, stored.frames) for stored in chain]
@@ -145,7 +162,7 @@ class SqliteStore:
                 raise Fenced(id)
             self._insert(connection, id, segment)
 
-        await self._write(work)
+        await self._write(work, small=True)
 
     async def claim(self, id: str) -> Stored | None:
         def work(connection: sqlite3.Connection) -> list[Any] | None:
@@ -230,8 +247,10 @@ class SqliteStore:
         return value
 
     async def aclose(self) -> None:
+        self._hand_over()
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
+        self._quick.close()
         self._reader.close()
 
 
@@ -251,11 +270,14 @@ def _row(record: Record, status: str, updated: float, frames: bytes) -> tuple[An
     )
 
 
-def _commit(connection: sqlite3.Connection, batch: list[_Job]) -> list[tuple[asyncio.Future[Any], Any]]:
+def _commit(
+    connection: sqlite3.Connection, batch: list[_Job], *, begun: bool = False
+) -> list[tuple[asyncio.Future[Any], Any]]:
     """Do a batch in one transaction. Work that refuses has changed nothing; any other error undoes it all."""
     done: list[tuple[asyncio.Future[Any], Any]] = []
     try:
-        connection.execute("BEGIN IMMEDIATE")
+        if not begun:
+            connection.execute("BEGIN IMMEDIATE")
         for work, future in batch:
             try:
                 done.append((future, work(connection)))
