@@ -387,3 +387,20 @@ def test_an_answer_over_the_wire_cites_the_uploaded_document(server):
     assert gone.status == 200
     refused = served.request("POST", "/v1beta/interactions", {"model": "scripted", "input": "drink?", "tools": tools})
     assert refused.status == 404 and "tools[0].file_search_store_names[0]" in refused.error["message"]
+
+
+def test_a_sweep_takes_from_the_disk_what_no_row_names(tmp_path):
+    async def body() -> None:
+        library = Library(tmp_path, read)
+        await library.start()
+        (tmp_path / "blobs" / "ab").mkdir(parents=True, exist_ok=True)
+        orphan = tmp_path / "blobs" / "ab" / ("ab" * 32)
+        orphan.write_bytes(b"left by a crash")
+        (tmp_path / "indexes").mkdir(exist_ok=True)
+        index = tmp_path / "indexes" / "gone.db"
+        index.touch()
+        await library.sweep(0.0)
+        assert not orphan.exists() and not index.exists()
+        await library.aclose()
+
+    asyncio.run(body())

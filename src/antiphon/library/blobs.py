@@ -55,6 +55,10 @@ class Blobs:
         """The uploads that something has come of."""
         return {path.name for path in self._partial.iterdir()} if self._partial.is_dir() else set()
 
+    def kept(self) -> set[str]:
+        """The SHA-256s of all bytes that have arrived."""
+        return {path.name for path in self._whole.glob("*/*")}
+
     def path(self, sha256: str) -> Path:
         """Where bytes are that have arrived."""
         return self._whole / sha256[:2] / sha256

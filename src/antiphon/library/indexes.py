@@ -38,6 +38,10 @@ class Indexes:
         for ending in ("", "-wal", "-shm"):
             await asyncio.to_thread(self._path(store).with_suffix(f".db{ending}").unlink, missing_ok=True)
 
+    def kept(self) -> set[str]:
+        """The stores that there is an index of on the disk. For a thread."""
+        return {path.stem for path in self._folder.glob("*.db")}
+
     async def aclose(self) -> None:
         """Close all."""
         for index in self._known.values():

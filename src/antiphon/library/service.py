@@ -126,7 +126,22 @@ class Library:
         )
         values = (now - _OPERATIONS_KEPT,)
         old = await self._shelf.database.write(lambda connection: connection.execute(query, values).rowcount)
-        return old + await self.files.sweep(now) + await self.uploads.sweep(now)
+        swept = old + await self.files.sweep(now) + await self.uploads.sweep(now)
+        await self._tidy()
+        return swept
+
+    async def _tidy(self) -> None:
+        """Take from the disk what no row names any more: a crash, or two things at once, may have left it there."""
+        async with self._shelf.lock:  # so that nothing arrives meanwhile
+            bytes_there = await asyncio.to_thread(self._shelf.blobs.kept)
+            for sha256 in bytes_there - await self._named("SELECT sha256 FROM file UNION SELECT sha256 FROM document"):
+                await asyncio.to_thread(self._shelf.blobs.remove, sha256)
+        indexes_there = await asyncio.to_thread(self._indexes.kept)  # first: a store has its row before its index
+        for store in indexes_there - await self._named("SELECT id FROM store"):
+            await self._indexes.erase(store)
+
+    async def _named(self, query: str) -> set[str]:
+        return await self._shelf.database.read(lambda connection: {name for (name,) in connection.execute(query)})
 
     async def aclose(self) -> None:
         """Stop indexing and close everything."""
