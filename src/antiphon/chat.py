@@ -261,7 +261,8 @@ def _messages(turn: Turn, dialect: Dialect, thought_text: ThoughtText) -> Iterat
                 answer = _Answer()
                 yield {"role": "user", "content": _orphan(step, turn)}
         else:
-            if answer.closed:
+            # Figures stand before what was said of them: that is where they stood when it was asked for.
+            if answer.closed or (answer.images and not _is_drawn(step)):
                 yield from _spoken(answer, results, turn, dialect)
                 answer = _Answer()
             _add(answer, step, thought_text if place > current else None)
@@ -301,6 +302,11 @@ def _current(steps: Sequence[wire.Step]) -> int:
     under way, so that the model goes on with its plan, and drop it from earlier turns, where it only costs tokens.
     """
     return max((place for place, step in enumerate(steps) if isinstance(step, wire.UserInputStep)), default=-1)
+
+
+def _is_drawn(step: wire.Step) -> bool:
+    content = step.content if isinstance(step, wire.ModelOutputStep) else None
+    return bool(content) and not any(isinstance(part, wire.TextContent) for part in content or ())
 
 
 def _add(answer: _Answer, step: wire.Step, thought_text: ThoughtText | None) -> None:

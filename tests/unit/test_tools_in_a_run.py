@@ -456,3 +456,20 @@ def test_thoughts_that_are_given_back_are_no_tool_use() -> None:
         assert usage is not None and usage.total_tool_use_tokens == 30
 
     run_async(body)
+
+
+def test_a_figure_stands_before_what_was_said_of_it_in_every_later_turn() -> None:
+    asked = wire.UserInputStep(content=[wire.TextContent(text="Plot!")])
+    call = wire.CodeExecutionCallStep(id="c", arguments=wire.CodeExecutionArguments(code="plot()"))
+    result = wire.CodeExecutionResultStep(call_id="c", result="ok")
+    figure = wire.ModelOutputStep(content=[wire.ImageContent(data=FIGURE, mime_type="image/png")])
+    said = wire.ModelOutputStep(content=[wire.TextContent(text="There.")])
+    sees = chat.Dialect(modalities=frozenset({"text", "image"}))
+
+    def roles(*steps: wire.Step) -> list[str]:
+        turn = Turn(model="m", steps=steps, conversation="v")
+        return [message["role"] for message in chat.request(turn, sees, lambda step: "")["messages"]]
+
+    before = roles(asked, call, result, figure)
+    assert before == ["user", "assistant", "tool", "user"]
+    assert roles(asked, call, result, figure, said, asked) == [*before, "assistant", "user"]
