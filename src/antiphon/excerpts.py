@@ -32,10 +32,10 @@ class Excerpt(NamedTuple):
 
 def excerpts(query: str, texts: Sequence[str], room: int) -> list[Excerpt]:
     """For each text the parts that match `query` best, in their order; together `room` characters at most."""
-    shares = _shares([len(text) for text in texts], max(room, 0))
-    pieces = [list(_pieces(text)) if len(text) > share else [text] for text, share in zip(texts, shares, strict=True)]
-    scores = iter(_bm25(terms(query), [piece for parts in pieces for piece in parts]))
-    return [_fitted(parts, [next(scores) for _ in parts], share) for parts, share in zip(pieces, shares, strict=True)]
+    given = shares([len(text) for text in texts], room)
+    pieces = [list(_pieces(text)) if len(text) > share else [text] for text, share in zip(texts, given, strict=True)]
+    scores = iter(relevance([piece for parts in pieces for piece in parts], terms(query)))
+    return [_fitted(parts, [next(scores) for _ in parts], share) for parts, share in zip(pieces, given, strict=True)]
 
 
 def shortened(text: str, room: int) -> str:
@@ -50,13 +50,14 @@ def shortened(text: str, room: int) -> str:
     return f"{text[: end if end > 0 else room].rstrip()} {GAP}"
 
 
-def _shares(sizes: Sequence[int], room: int) -> list[int]:
-    """How much of the room each gets: the small ones all they need, the others the same."""
-    shares = [0] * len(sizes)
-    for done, place in enumerate(sorted(range(len(sizes)), key=lambda place: sizes[place])):
-        shares[place] = min(sizes[place], room // (len(sizes) - done))
-        room -= shares[place]
-    return shares
+def shares(wanted: Sequence[int], room: int) -> list[int]:
+    """`room` among those who want some of it: all get the same, but for what they do not want, which goes to the others."""
+    given = [0] * len(wanted)
+    left = max(room, 0)
+    for done, place in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
+        given[place] = min(wanted[place], left // (len(wanted) - done))
+        left -= given[place]
+    return given
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -86,7 +87,8 @@ def _broken(paragraph: str) -> Iterator[str]:
         yield held.strip()
 
 
-def _bm25(query: Sequence[str], pieces: Sequence[str]) -> list[float]:
+def relevance(pieces: Sequence[str], query: Sequence[str]) -> list[float]:
+    """BM25 of each piece for the query's terms, with these pieces as the collection."""
     wanted = set(query)
     counts = [Counter(terms(piece)) for piece in pieces]
     lengths = [sum(count.values()) for count in counts]

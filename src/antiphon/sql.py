@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from collections.abc import Iterator
 from importlib.resources import files
 
 _NAME = re.compile(r"^-- (\w+): .+$", re.MULTILINE)
@@ -20,3 +22,13 @@ def migrations(name: str) -> list[tuple[int, str]]:
     folder = files("antiphon.stores").joinpath(f"{name}_migrations")
     found = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
     return [(int(entry.split("_")[0]), folder.joinpath(entry).read_text(encoding="utf-8")) for entry in found]
+
+
+def statements(script: str) -> Iterator[str]:
+    """Those of a script for SQLite, one after another, since `executescript` would commit between them."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from antiphon import wire
@@ -44,3 +45,11 @@ def lost(result: Any, why: str) -> Any:
     words = isinstance(result, wire.CodeExecutionResultStep | wire.McpServerToolResultStep)
     said = {"result": why} if words else {}
     return type(result)(call_id=result.call_id, is_error=True, **said)
+
+
+def queries_of(arguments: Mapping[str, Any], *, most: int, longest: int) -> list[str]:
+    """The queries that a model asks for, each once; what is beyond `most` or `longest`, empty or no text is left out."""
+    given = arguments.get("queries", arguments.get("query"))
+    queries = [given] if isinstance(given, str) else given if isinstance(given, list | tuple) else []
+    texts = (" ".join(query.split())[:longest] for query in queries if isinstance(query, str))
+    return list(dict.fromkeys(filter(None, texts)))[:most]

@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from antiphon import wire
+from antiphon import sql, wire
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -105,17 +105,7 @@ def _make(connection: sqlite3.Connection, schema: str) -> None:
     """Make the tables where they are not there yet, in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     if connection.execute("PRAGMA user_version").fetchone() == (0,):
-        for statement in _statements(schema):
+        for statement in sql.statements(schema):
             connection.execute(statement)
         connection.execute("PRAGMA user_version = 1")
     connection.execute("COMMIT")
-
-
-def _statements(script: str) -> Iterable[str]:
-    """One after another, since `executescript` would commit between them."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""

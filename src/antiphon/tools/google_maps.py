@@ -15,6 +15,7 @@ from antiphon import wire
 from antiphon.maps import sources
 from antiphon.maps.spots import Gazetteer, MapFault, Point, Spot, distance
 from antiphon.ports import Outcome, Passage, Use
+from antiphon.toolsteps import queries_of
 
 QUERIES = 5
 PLACES = 8  # of one query
@@ -99,10 +100,7 @@ class GoogleMapsSession:
 
     def call(self, id: str, name: str, arguments: Mapping[str, Any]) -> wire.GoogleMapsCallStep:
         """The call's step; queries past the fifth, empty ones and what is no text are left out."""
-        given = arguments.get("queries", arguments.get("query"))
-        queries = [given] if isinstance(given, str) else given if isinstance(given, list | tuple) else []
-        texts = (" ".join(query.split())[:_LONGEST_QUERY] for query in queries if isinstance(query, str))
-        kept = list(dict.fromkeys(filter(None, texts)))[:QUERIES]
+        kept = queries_of(arguments, most=QUERIES, longest=_LONGEST_QUERY)
         return wire.GoogleMapsCallStep(id=id, arguments=wire.QueryArguments(queries=kept))
 
     def owns(self, call: wire.ToolCallStep) -> bool:

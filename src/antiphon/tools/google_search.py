@@ -17,6 +17,7 @@ from antiphon import wire
 from antiphon.excerpts import Excerpt, excerpts
 from antiphon.ports import Fetch, FetchError, Outcome, Passage, Read, Unreadable, Use
 from antiphon.search.provider import Hit, Provider, SearchFault
+from antiphon.toolsteps import queries_of
 from antiphon.words import terms
 
 QUERIES = 5
@@ -109,10 +110,7 @@ class GoogleSearchSession:
 
     def call(self, id: str, name: str, arguments: Mapping[str, Any]) -> wire.GoogleSearchCallStep:
         """The call's step; queries past the fifth, empty ones and what is no text are left out."""
-        given = arguments.get("queries", arguments.get("query"))
-        queries = [given] if isinstance(given, str) else given if isinstance(given, list | tuple) else []
-        texts = (" ".join(query.split())[:_LONGEST_QUERY] for query in queries if isinstance(query, str))
-        kept = list(dict.fromkeys(filter(None, texts)))[:QUERIES]
+        kept = queries_of(arguments, most=QUERIES, longest=_LONGEST_QUERY)
         return wire.GoogleSearchCallStep(id=id, arguments=wire.QueryArguments(queries=kept), search_type="web_search")
 
     def owns(self, call: wire.ToolCallStep) -> bool:

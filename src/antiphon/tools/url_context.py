@@ -7,9 +7,7 @@ what part of them fits into what the model can read: the passages that have most
 from __future__ import annotations
 
 import asyncio
-import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -17,6 +15,7 @@ import msgspec
 from yarl import URL
 
 from antiphon import wire
+from antiphon.excerpts import relevance, shares
 from antiphon.ports import Document, Fetch, FetchError, Outcome, Passage, Read, Unreadable, Use
 from antiphon.words import terms
 
@@ -265,16 +264,6 @@ def cut(text: str, size: int, places: Sequence[tuple[re.Pattern[str], str]] = _C
         yield held
 
 
-def shares(wanted: Sequence[int], room: int) -> list[int]:
-    """`room` among those who want some of it: all get the same, but for what they do not want, which goes to the others."""
-    given = [0] * len(wanted)
-    left = max(room, 0)
-    for place, index in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
-        given[index] = min(wanted[index], left // (len(wanted) - place))
-        left -= given[index]
-    return given
-
-
 def best(
     passages: Sequence[str], question: Sequence[str], room: int, beside: int, most: int = _MOST_PASSAGES
 ) -> list[str]:
@@ -297,20 +286,6 @@ def best(
         piece = next(cut(passages[order[0]], room - beside - 2), "")
         return [f"{piece} …"] if piece else []
     return [passages[index] for index in sorted(chosen)]
-
-
-def relevance(passages: Sequence[str], question: Sequence[str]) -> list[float]:
-    """BM25 of each passage for the question's terms, with the page as the collection (k1 1.2, b 0.75)."""
-    counts = [Counter(terms(passage)) for passage in passages]
-    average = sum(map(Counter.total, counts)) / max(len(counts), 1) or 1.0
-    weights = [0.0] * len(counts)
-    for term in set(question):
-        having = sum(term in count for count in counts)
-        rarity = math.log(1 + (len(counts) - having + 0.5) / (having + 0.5))
-        for index, count in enumerate(counts):
-            often = count[term]
-            weights[index] += rarity * often * 2.2 / (often + 1.2 * (0.25 + 0.75 * count.total() / average))
-    return weights
 
 
 # ---------------------------------------------------------------------------------------------------- what was said
