@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: help setup demo serve test test-unit check format bench clean
+.PHONY: help setup demo serve test test-unit check format bench torture cluster clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,7 +24,7 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/.python
 
 $(VENV)/.ready: pyproject.toml | $(VENV)/.python
 	@echo "installing everything (once; two minutes)"
-	@$(PIP) --editable '.[local,tools,ddgs,postgres]' --group dev
+	@$(PIP) --editable '.[local,tools,ddgs,machines]' --group dev
 	@touch $(VENV)/.demo $@
 
 clean:           ## remove what the targets made, except downloaded weights
@@ -54,3 +54,9 @@ format: setup    ## put the code in order
 bench: setup     ## every figure of docs/performance.md, in about ten minutes
 	$(BIN)/python -m bench.run
 	$(BIN)/python -m bench.embedded
+
+torture: setup   ## the torture suite over a cluster, half an hour
+	$(BIN)/python -m torture --topology cluster --minutes 30
+
+cluster: setup   ## a cluster on this machine, and a demo of what it survives
+	$(BIN)/python -m cluster

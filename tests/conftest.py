@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+import jetstream
 from antiphon.settings import is_loopback
+from postgres import NotHere, Postgres, cluster
 from serving import Server, ServerFactory
 
 # In CI the same examples each time: a change fails for what it changed, and new examples are found at a developer's desk.
@@ -78,3 +80,35 @@ def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_stay_here)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of this session's own."""
+    try:
+        with cluster() as started:
+            yield started
+    except NotHere as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def _database(postgres: Postgres) -> str:
+    return postgres.database()
+
+
+@pytest.fixture
+def database(postgres: Postgres, _database: str) -> Iterator[str]:
+    """The URL of an empty database."""
+    yield _database
+    postgres.empty(_database)
+
+
+@pytest.fixture(scope="session")
+def nats() -> Iterator[jetstream.Nats]:
+    """A NATS of this session's own. Databases keep apart what is in it."""
+    try:
+        with jetstream.server() as started:
+            yield started
+    except jetstream.NotHere as error:
+        pytest.skip(str(error))

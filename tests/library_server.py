@@ -8,6 +8,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -15,10 +16,12 @@ from typing import Any, cast
 import uvicorn
 
 from antiphon.engine import Engine
+from antiphon.keyring import Keyring
 from antiphon.library import Library, Quotas
 from antiphon.ports import Document, Leaf, Unreadable
-from antiphon.server.edge import Edge, digest
+from antiphon.server.edge import Edge
 from antiphon.server.routes import application
+from antiphon.stores.memory_ledger import MemoryLedger
 from serving import PATIENCE, Answer
 
 KEY, OTHER_KEY = "a-key-of-one-project", "a-key-of-another"
@@ -54,7 +57,8 @@ class LibraryServer:
         library = Library(self._data, read, quotas=self._quotas, reading=2.0)
         await library.start()
         app = application(cast(Engine, None), cast(Any, None), library=library)
-        edge = Edge(app, {digest(KEY): "one", digest(OTHER_KEY): "two"}, ())
+        keyring = Keyring(MemoryLedger(time.time), {KEY: "one", OTHER_KEY: "two"})
+        edge = Edge(app, keyring, ())
         config = uvicorn.Config(edge, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

@@ -7,10 +7,12 @@ import json
 import os
 import queue
 import re
+import selectors
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +62,26 @@ class Server:
         """All that it has written to standard error."""
         return self._log.read_text(encoding="utf-8")
 
+    def told(self, words: str, times: int = 1) -> str:
+        """Wait until these words stand in the log; all of it."""
+        until = time.monotonic() + PATIENCE
+        with selectors.DefaultSelector() as pause:  # nothing is registered: it only waits
+            while self.log.count(words) < times:
+                assert time.monotonic() < until, f"{words!r} is not in the log: {self.log}"
+                pause.select(0.05)
+        return self.log
+
     # ------------------------------------------------------------------ the process
+
+    def send(self, how: signal.Signals) -> None:
+        """A signal."""
+        assert self._process is not None
+        self._process.send_signal(how)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, by itself or not."""
+        return self._process is None or self._process.poll() is not None
 
     def restart(self) -> None:
         """Start it, or start it again: on the same data, and on the same port."""
@@ -147,7 +168,8 @@ class Server:
             while line := response.readline():
                 frame += line
                 if line == b"\n":
-                    yield frame
+                    if not frame.startswith(b":"):  # a comment, for what stands between
+                        yield frame
                     frame = b""
             assert not frame, f"a stream that breaks off within a frame: {frame!r}"
         finally:

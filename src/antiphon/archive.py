@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from functools import partial
 
 from antiphon import log, resource, transfer, wire
 from antiphon.ports import Bus, Store, Stored
-from antiphon.run import Run
+from antiphon.run import Run, patiently
 
 
 class Archive:
@@ -40,30 +41,39 @@ class Archive:
         if live is not None and live.record.store and live.record.project == project:
             if after > live.state.seq:
                 raise wire.OutOfRange(f"Event {after} is after the last event of interaction '{id}'.")
-            return live.channel.follow(after)
+            return self._along(live, after) if self._bus.shared and live.durable else live.channel.follow(after)
         stored = await self.stored(project, id)
         if stored.status != "in_progress":
             return _at_once(_replay(stored, after))
         _replay(stored, after)  # refuses what is no place to resume from
         return self._trail(project, id, after)
 
+    async def _along(self, run: Run, after: int) -> AsyncIterator[bytes]:
+        """The frames of a run here and, should another server take it over, of its going on there."""
+        async for frames in run.channel.follow(after):
+            yield frames
+            if frames is log.DONE:
+                return
+            after = log.reach(frames)
+        async for frames in self._trail(run.record.project, run.record.id, after):
+            yield frames
+
     async def _trail(self, project: str, id: str, after: int) -> AsyncIterator[bytes]:
         """The frames after number `after` of a run elsewhere. Where nobody runs it, the stream ends without its `done`."""
         async with aclosing(self._bus.watch(id)) as watch:
             async for segment in watch:
+                if segment is not None and segment.last <= after:
+                    continue
                 if segment is not None and segment.first <= after + 1:
-                    frames, ended = log.split(segment.frames)[max(0, after + 1 - segment.first) :], False
-                    ended = bool(frames) and isinstance(log.last(frames[-1]), wire.InteractionCompleted)
+                    frames, ended = log.behind(segment.frames, after), log.ends(segment.frames)
                 else:
-                    stored = await self._store.get(project, id)
+                    stored = await patiently(partial(self._store.get, project, id, after))
                     if stored is None:
                         return  # deleted meanwhile
-                    frames = [frame for frame in log.split(stored.frames) if log.number(frame) > after]
-                    ended = stored.status != "in_progress"
-                if frames:
-                    after = log.number(frames[-1])
+                    frames, ended = log.behind(stored.frames, after), stored.status != "in_progress"
+                after = log.reach(frames) or after
                 if frames or ended:
-                    yield b"".join([*frames, log.DONE] if ended else frames)
+                    yield frames + log.DONE if ended else frames
                 if ended:
                     return
 

@@ -5,25 +5,27 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import logging
+import math
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import uvicorn
 import uvloop
 
-from antiphon import __version__, app, settings, weights
+from antiphon import __version__, app, logs, settings, weights
 from antiphon.settings import PORT, Settings, SettingsError
 
 if TYPE_CHECKING:
     import aiohttp  # the commands that need it import it themselves: the server need not wait for it
 
+_VARIABLES = ("database", "nats", "audit", "admin_key")  # also of the environment; the last one only
 READY = "Antiphon is listening on "
 
 
@@ -61,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     bring = _add(commands, "import", _import, "read such lines back")
     bring.add_argument("file", type=Path)
     _add_index(commands)
+    _add_keys(commands)
+    _add_backup(commands)
     _add(commands, "demo", _demo, "start a server with the starter model and ask it through google-genai")
     return parser
 
@@ -68,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add(commands: Any, name: str, command: Any, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(command=command)
-    if name not in ("models", "demo", "serve", "index"):
+    if name not in ("models", "demo", "serve", "index", "keys", "backup"):
         url = os.environ.get("ANTIPHON_URL") or f"http://127.0.0.1:{PORT}"
         parser.add_argument("--url", default=url, help="the server (default: $ANTIPHON_URL or %(default)s)")
         parser.add_argument("--key", default=os.environ.get("ANTIPHON_API_KEY", "none"), help="its API key")
@@ -85,6 +89,10 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--port", type=int, help=f"the port (default: {PORT}; 0 takes a free one)")
     serve.add_argument("--data", type=Path, help="where conversations are kept (default: your data directory)")
     serve.add_argument("--database", metavar="URL", help="a PostgreSQL for conversations; or ANTIPHON_DATABASE")
+    serve.add_argument("--nats", metavar="URL", help="a NATS: one of several servers; or ANTIPHON_NATS")
+    serve.add_argument("--role", choices=settings.ROLES, help="what one of several servers does (default: all)")
+    serve.add_argument("--slots", type=int, help="submitted interactions that a worker runs at once (default: 32)")
+    serve.add_argument("--grace", type=float, help="seconds that answers may still take at the end (default: 10)")
     serve.add_argument("--memory", action="store_true", help="keep nothing beyond the process")
     serve.add_argument(
         "--model",
@@ -107,7 +115,11 @@ def _add_serve(commands: Any) -> None:
     )
     serve.add_argument("--retention-days", type=float, help="how long interactions are kept (default: 55)")
     serve.add_argument("--silence", type=float, help="seconds a model may say nothing (default: 600)")
+    serve.add_argument("--audit", metavar="FILE", help="note who did what, as JSON lines; - for standard output")
+    serve.add_argument("--drain", type=float, help="seconds that /readyz says no before the server stops (default: 0)")
     serve.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    serve.add_argument("--log-format", default="text", choices=logs.FORMATS)
+    serve.add_argument("--log-content", action="store_true", help="let questions stand in logs and traces")
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -118,7 +130,12 @@ def _settings(options: argparse.Namespace) -> Settings:
         "data": options.data,
         "default": options.default,
         "silence": options.silence,
-        "database": options.database or os.environ.get("ANTIPHON_DATABASE"),
+        **{name: getattr(options, name, None) or os.environ.get(f"ANTIPHON_{name.upper()}") for name in _VARIABLES},
+        "role": options.role,
+        "drain": options.drain,
+        "log_content": options.log_content or None,
+        "slots": options.slots,
+        "grace": options.grace,
         "retention": None if options.retention_days is None else options.retention_days * 86400,
         "models": tuple(map(settings.parse_model, options.model)),
         "origins": tuple(options.allow_origin),
@@ -149,7 +166,7 @@ def _pairs(texts: Sequence[str] | None) -> dict[str, str]:
 def _serve(options: argparse.Namespace) -> None:
     chosen = _settings(options)
     chosen.check()
-    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure(options.log_level, options.log_format)
     uvloop.run(_listen(chosen))
 
 
@@ -170,7 +187,7 @@ async def _listen(chosen: Settings) -> None:
             log_level="warning",
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=3,
+            timeout_graceful_shutdown=math.ceil(chosen.grace),
         )
         # What is there now stays: the collector need not look at it again, nor so often at what comes and goes.
         gc.freeze()
@@ -178,7 +195,34 @@ async def _listen(chosen: Settings) -> None:
         host, port = listener.getsockname()[:2]
         names = ", ".join(model.name for model in chosen.models)
         print(f"{READY}http://{f'[{host}]' if ':' in host else host}:{port} (models: {names})", flush=True)
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await _Server(config, application, chosen.drain).serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """One that, told to stop, first gives away what others can go on with: their streams end, and need not be waited for."""
+
+    def __init__(self, config: uvicorn.Config, application: app.Application, seconds: float) -> None:
+        super().__init__(config)
+        self._application = application
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Say that it stops, to whoever asks before sending work; and stop in a while, or told again, at once."""
+        again = self._application.health.draining
+        self._application.health.drain()
+        if again or not self._seconds:
+            return super().handle_exit(sig, frame)
+        stop = super().handle_exit
+        self._loop.call_soon_threadsafe(self._loop.call_later, self._seconds, stop, sig, frame)
+        return None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, give away, and work off the rest."""
+        for server in self.servers:
+            server.close()
+        await self._application.drain()
+        await super().shutdown(sockets)
 
 
 def _socket(chosen: Settings) -> socket.socket:
@@ -198,6 +242,32 @@ def _add_index(commands: Any) -> None:
 def _index(options: argparse.Namespace) -> None:
     # Loaded when it is wanted: what it needs takes a while.
     sys.exit(app.load({}, "commands", "antiphon.cli_index:run")(options))
+
+
+def _add_keys(commands: Any) -> None:
+    keys = _add(commands, "keys", _keys, "API keys that are kept in the store")
+    keys.add_argument("action", choices=("create", "list", "revoke"))
+    keys.add_argument("name_or_id", nargs="?", metavar="PROJECT|ID", help="a project, or the id of the key to revoke")
+    keys.add_argument("--name", default="", metavar="TEXT", help="what the key is for")
+    for name in ("requests-per-minute", "tokens-per-minute", "tokens-per-day", "concurrent-runs"):
+        keys.add_argument(f"--{name}", type=int, metavar="N", help=f"at most N {name.replace('-', ' ')}")
+    keys.add_argument("--data", type=Path, help="the server's data directory (default: your data directory)")
+    keys.add_argument("--database", metavar="URL", help="the server's PostgreSQL; or ANTIPHON_DATABASE")
+    keys.add_argument("--audit", metavar="FILE", help="note it there; or ANTIPHON_AUDIT")
+
+
+def _keys(options: argparse.Namespace) -> None:
+    sys.exit(app.load({}, "commands", "antiphon.cli_keys:run")(options))
+
+
+def _add_backup(commands: Any) -> None:
+    backup = _add(commands, "backup", _backup, "copy a data directory, while a server uses it")
+    backup.add_argument("to", type=Path, metavar="DIR", help="where to; it must not be there yet")
+    backup.add_argument("--data", type=Path, help="the server's data directory (default: your data directory)")
+
+
+def _backup(options: argparse.Namespace) -> None:
+    sys.exit(app.load({}, "commands", "antiphon.cli_backup:run")(options))
 
 
 # ---------------------------------------------------------------------------------------------------- a client

@@ -2,7 +2,7 @@
 
 `decide` is pure: from what the log adds up to, what comes next. The engine does it, and appends what happens; nothing
 else writes to a log. A run that a crash cut short is loaded, folded and decided again. The engine knows neither HTTP nor
-which models, tools and stores there are: they are given to it (`ports.py` says what they promise).
+which models, tools and stores there are: they are given to it (`ports` says what they promise).
 
 A step's stop is written together with what follows it (`run.py`): in a log that breaks off the last step is open,
 so a recovered run knows which step was cut short, and that nothing before it was.
@@ -15,14 +15,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import msgspec
 
-from antiphon import ids, intake, log, resource, signature, transfer, wire
+from antiphon import ids, intake, log, logs, resource, transfer, wire
 from antiphon.archive import Archive
 from antiphon.citations import cite
-from antiphon.decide import RESULTS, CallModel, Done, RunTools, clients_of, decide
+from antiphon.decide import CallModel, Done, RunTools, clients_of, decide
 from antiphon.pasts import Pasts, said_by
 from antiphon.ports import (
     Bus,
@@ -35,17 +34,20 @@ from antiphon.ports import (
     Store,
     Stored,
     Tool,
-    ToolChoice,
     Turn,
+    Watcher,
 )
 from antiphon.readings import Readings
+from antiphon.recovery import close_cut
 from antiphon.run import Limits, Run, Silence, Writer
 from antiphon.toolbox import Toolbox
-from antiphon.toolsteps import lost, payload, result_of, tool_type
+from antiphon.toolsteps import payload, result_of, tool_type
+from antiphon.watchers import Watchers
 
 logger = logging.getLogger("antiphon.engine")
 
-_READINGS = 4  # how many whole results a model is given to read at one time
+HELD_SECONDS = 6.0  # after which it is seen whether whoever runs an interaction still does
+NEWEST = 2**31 - 1  # an attempt after all others
 
 
 # ---------------------------------------------------------------------------------------------------- perform
@@ -63,26 +65,67 @@ class Engine:
         resolve: Callable[[str], Resolution],
         key: bytes,
         tools: Mapping[str, Tool] | None = None,
+        watchers: Sequence[Watcher] = (),
         limits: Limits | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
         self.limits = limits or Limits()
         self._bus = bus
-        self._models = models
+        self.models = models
         self._resolve = resolve
         self._key = key
         self._tools = dict(tools or {})
+        self._watchers = Watchers(watchers)
         self._clock = clock
         self._live: dict[str, Run] = {}
+        self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()  # of runs, until their tools are closed too
         self._pasts = Pasts(store)
         self.archive = Archive(store, bus, self._live)
 
     # ------------------------------------------------------------------ create
 
-    async def create(self, project: str, request: wire.CreateInteraction) -> Run:
-        """Check a request, and start it; a run without a task is another server's. Raises ApiError before it is kept."""
+    async def create(
+        self,
+        project: str,
+        request: wire.CreateInteraction,
+        *,
+        key: str = "",
+        id: str | None = None,
+        lasting: bool = False,
+    ) -> Run:
+        """Check a request, and start it; a run without a task is another server's. Raises ApiError before it is kept.
+
+        `key` is the id of the API key that asks, `id` one that was chosen before: AlreadyExists where it is taken.
+        `lasting`: it is kept from its first event, though nobody could ask for it elsewhere.
+        """
+        if self._stopping:
+            raise wire.Unavailable("The server is stopping.")
+        record, turn = await self.prepare(project, request, key, id)
+        durable = lasting or self.outlives(request)
+        if id is not None and await self.store.exists(id):
+            raise wire.AlreadyExists(f"Interaction '{id}' exists.")
+        await self._watchers.begins(record)
+        if durable:
+            await self.store.create(record, "in_progress", waits=record.background and self._bus.shared)
+        run = Run(record, turn, self._bus.open(record.id), durable=durable)
+        if not record.background or await self._bus.submit(record.id):
+            self._equip(run)
+            self._start(run)
+        return run
+
+    def outlives(self, request: wire.CreateInteraction) -> bool:
+        """Whether what it asks for goes on without the server that it came to, and so is kept from its first event.
+
+        Where several servers may be asked for a stream, streams are like background runs.
+        """
+        return request.store is not False and bool(request.background or (request.stream and self._bus.shared))
+
+    async def prepare(
+        self, project: str, request: wire.CreateInteraction, key: str = "", id: str | None = None
+    ) -> tuple[Record, Turn]:
+        """What a request asks for, checked; nothing is begun or kept. Raises ApiError."""
         intake.check(request)
         if request.agent is not None:
             raise wire.NotFound(f"Agent '{request.agent}' is not served here.")
@@ -92,9 +135,9 @@ class Engine:
         found = intake.steps(request.input)
         intake.check_results(found, past)
         intake.check_signatures(found, self._key)
-        intake.check_modalities(found, self._models[resolved.target].modalities, resolved.served_as)
+        intake.check_modalities(found, self.models[resolved.target].modalities, resolved.served_as)
         now = self._clock()
-        id = ids.interaction_id(now)
+        id = id or ids.interaction_id(now)
         record = Record(
             id=id,
             project=project,
@@ -110,20 +153,13 @@ class Engine:
             substitution=intake.substitution(resolved),
             background=bool(request.background),
             store=request.store is not False,
+            key=key,
         )
         turn = intake.turn(record, past, self._tools, followed=bool(request.stream or request.background))
         for place, declared in enumerate(record.tools or ()):
             if (tool := self._tools.get(str(declared.__struct_config__.tag))) is not None:
                 await tool.check(declared, project, f"tools[{place}]")
-        # Where others may be asked for a stream, it is kept from its first event, as a background run is.
-        durable = record.background or (record.store and bool(request.stream) and self._bus.shared)
-        if durable:
-            await self.store.create(record, "in_progress")
-        run = Run(record, turn, self._bus.open(id), durable=durable)
-        if not record.background or await self._bus.submit(id):
-            self._equip(run)
-            self._start(run)
-        return run
+        return record, turn
 
     async def _past(self, project: str, id: str | None) -> tuple[Record | None, Sequence[wire.Step]]:
         """The interaction that a request goes on from, and all that was said up to its end."""
@@ -133,13 +169,6 @@ class Engine:
         if live is not None and live.record.project == project and live.record.store:
             raise wire.InvalidRequest(f"Interaction '{id}' at 'previous_interaction_id' is still in progress.")
         return await self._pasts.before(project, id)
-
-    def thought_text(self, step: wire.ThoughtStep) -> str:
-        """The thought sealed in a step; '' where it has none, or one that is not ours."""
-        try:
-            return signature.unseal(self._key, step.signature or "")
-        except ValueError:
-            return ""
 
     # ------------------------------------------------------------------ run
 
@@ -155,13 +184,20 @@ class Engine:
         self._tasks.add(run.task)
         run.task.add_done_callback(self._tasks.discard)
         run.task.add_done_callback(lambda _: self._ended(run))  # also where it was cancelled before it began
+        if run.durable:
+            # Told so by a newer attempt, it stops at once, not only when it next writes; it can write nothing anyway.
+            run.silence = self._bus.answer(run.record.id, run.attempt, partial(_halt, run.task))
 
     def _ended(self, run: Run) -> None:
-        self._live.pop(run.record.id, None)
+        if self._live.get(run.record.id) is run:
+            del self._live[run.record.id]
+        run.silence()
         run.channel.close()
 
     async def _guard(self, run: Run) -> None:
         """Whatever happens to a run ends in its log, once, with a status."""
+        record = run.record
+        logs.bind(interaction=record.id, project=record.project, key=record.key, attempt=run.attempt)
         try:
             await self._attempt(run)
         finally:
@@ -211,25 +247,28 @@ class Engine:
         """Let the model go on; True when a token limit cut it short."""
         if run.tools is not None:
             run.turn = await run.tools.open(run.record, run.turn, self._room(run))
-        turn = self._question(run)
+        turn = run.question(self._room(run))
         config = run.record.request.generation_config
         summaries = config is not None and config.thinking_summaries == "auto"
         passages = tuple(run.readings.passages)
         sources = partial(cite, passages=passages) if passages and not (turn.schema or turn.json_object) else None
         writer = Writer(run, self.store, self._key, summaries=summaries, cite=sources)
         finish: Finish | None = None
-        try:
-            with Silence(self.limits.silence) as silence:
-                async for delta in self._models[turn.model].stream(turn):
-                    silence.broken()
-                    if isinstance(delta, Finish):
-                        finish = delta
-                    else:
-                        await writer.take(delta)
-        except TimeoutError:
-            raise wire.DeadlineExceeded(f"The model said nothing for {self.limits.silence:g} s.") from None
-        if finish is None:
-            raise wire.Internal("The model's answer broke off.")
+        with self._watchers.around(run.record, "chat", turn.model) as told:
+            try:
+                with Silence(self.limits.silence) as silence:
+                    async for delta in self.models[turn.model].stream(turn):
+                        silence.broken()
+                        if isinstance(delta, Finish):
+                            finish = delta
+                        else:
+                            await writer.take(delta)
+            except TimeoutError:
+                raise wire.DeadlineExceeded(f"The model said nothing for {self.limits.silence:g} s.") from None
+            if finish is None:
+                raise wire.Internal("The model's answer broke off.")
+            tokens = finish.tokens
+            told.update(finish_reason=finish.reason, input_tokens=tokens.input, output_tokens=tokens.output)
         run.usage = run.usage.then(finish.tokens)
         await writer.end(run.usage)
         cut = finish.reason == "length"
@@ -238,20 +277,7 @@ class Engine:
         return cut
 
     def _room(self, run: Run) -> int:
-        return int(getattr(self._models[run.turn.model], "room", self.limits.room))
-
-    def _question(self, run: Run) -> Turn:
-        """The turn as it stands now: with what was said since, and what the tools offer and gave."""
-        turn = run.turn
-        said = [step for step in run.state.steps if step.error is None]
-        changed: dict[str, Any] = {"steps": [*turn.steps, *said]} if said else {}
-        if run.readings.texts:
-            changed |= {"calls": run.readings.calls, "readings": run.readings.within(_READINGS * self._room(run))}
-        if run.tools is not None:
-            changed["functions"] = run.tools.offered(turn.functions, [*turn.steps, *said])
-            if turn.tool_choice.mode == "any" and any(type(step) in RESULTS for step in said):
-                changed["tool_choice"] = ToolChoice("auto", turn.tool_choice.names)  # it has called what it had to
-        return msgspec.structs.replace(turn, **changed) if changed else turn
+        return int(getattr(self.models[run.turn.model], "room", self.limits.room))
 
     async def _run_tool(self, run: Run, call: wire.ToolCallStep) -> None:
         assert run.tools is not None
@@ -259,7 +285,9 @@ class Engine:
         await run.append(self.store, wire.StepStart(index=index, step=result_of(call)))
         await run.flush(self.store)  # what may have effects has left its trace before it begins
         run.turn = await run.tools.open(run.record, run.turn, self._room(run))
-        result, figures = await run.tools.run(call)
+        with self._watchers.around(run.record, "execute_tool", tool_type(call)) as told:
+            result, figures = await run.tools.run(call)
+            told["error"] = "error" if getattr(result, "is_error", None) else None
         await run.append(self.store, wire.StepDelta(index=index, delta=payload(result)), hold=bool(figures))
         await run.append(self.store, wire.StepStop(index=index), hold=True)
         run.readings.add(run.state.steps[index])
@@ -283,6 +311,7 @@ class Engine:
         last = resource.completed(run.record, run.state, status, run.usage, run.updated)
         await run.append(self.store, wire.InteractionCompleted(interaction=last))
         await run.finish(self.store)
+        self._watchers.ends(run.record, status, last.usage)
         if run.record.store:
             said = (step for step in run.state.steps if step.error is None)
             self._pasts.remember(run.record.id, (*run.turn.steps, *said), run.record.previous_interaction_id)
@@ -316,17 +345,23 @@ class Engine:
                 logger.exception("interaction %s cannot be gone on with", id)
         return len(unfinished)
 
-    async def work(self, id: str) -> None:
-        """Run an interaction that was handed over, to its end. Cancelled, it is given back for another to go on with."""
-        if id not in self._live:
-            await self._take_up(id)
+    async def work(self, id: str) -> float | None:
+        """Run an interaction that was handed over. Cancelled, it is given back for another to go on with.
+
+        None when it is over; else in how many seconds to see whether whoever runs it still does.
+        """
+        if id in self._live or await self._bus.running(id):
+            return HELD_SECONDS
+        await self._take_up(id)
         run = self._live.get(id)
-        if run is not None and run.task is not None:
-            try:
-                await asyncio.wait([run.task])
-            except asyncio.CancelledError:
-                await self._give_back(run)
-                raise
+        if run is None or run.task is None:
+            return None
+        try:
+            await asyncio.wait([run.task])
+        except asyncio.CancelledError:
+            await self._give_back(run)
+            raise
+        return None if run.state.ended else HELD_SECONDS
 
     async def _take_up(self, id: str) -> None:
         stored = await self.store.claim(id)
@@ -338,8 +373,13 @@ class Engine:
         if run.task is not None and not run.state.ended:
             run.task.cancel()
             await asyncio.wait([run.task])
-        if run.record.background and not run.state.ended:
+        if run.durable and not run.state.ended:
             await self.store.release(run.record.id, run.attempt)
+
+    async def _hand_on(self, run: Run) -> None:
+        await self._give_back(run)
+        if run.durable and not run.state.ended:
+            await self._bus.submit(run.record.id)
 
     def _adopt(self, stored: Stored) -> Run:
         """A run that goes on from what an earlier attempt wrote."""
@@ -356,12 +396,12 @@ class Engine:
         past = said_by(chain[:-1])
         run = self._adopt(stored)
         try:
-            await self._close_cut(run)
+            await close_cut(run, self.store, self._tools)
             if not chain:
                 raise wire.Internal("The interaction expired while the server was stopped.")
-            if stored.attempt > self.limits.attempts:
-                raise wire.Internal(f"The server stopped {stored.attempt - 1} times during this interaction.")
-            if record.target not in self._models:
+            if stored.crashes >= self.limits.attempts:
+                raise wire.Internal(f"The server stopped {stored.crashes} times during this interaction.")
+            if record.target not in self.models:
                 raise wire.ModelNotFound(f"The model '{record.target}' is no longer configured.")
             run.turn = intake.turn(record, past, self._tools, followed=True)
             self._equip(run)
@@ -370,25 +410,6 @@ class Engine:
             run.channel.close()
             return
         self._start(run)
-
-    async def _close_cut(self, run: Run) -> None:
-        """Close the step that a crash cut short, with its error: clients that saw it see a legal continuation."""
-        step = run.state.open
-        if step is None:
-            return
-        index = len(run.state.steps)
-        error: wire.Status | None = wire.Status(
-            code=14, message="The server stopped while this step was being written."
-        )
-        tool = self._tools.get(tool_type(step)) if isinstance(step, wire.ToolResultStep) else None
-        if isinstance(step, wire.ToolResultStep) and run.state.deltas:
-            error = None  # all that it has to say is there: only its stop is not
-        elif isinstance(step, wire.ToolResultStep) and (tool is None or not tool.rerunnable):
-            # It may have had its effect, so it is not run again: the model is told that the outcome is unknown.
-            why = "The server stopped while this was running: whether it had its effect is not known."
-            await run.append(self.store, wire.StepDelta(index=index, delta=payload(lost(step, why))))
-            error = None
-        await run.append(self.store, wire.StepStop(index=index, error=error), hold=error is None)
 
     # ------------------------------------------------------------------ bring in
 
@@ -410,18 +431,20 @@ class Engine:
             if not running.record.background:
                 raise wire.FailedPrecondition(f"Interaction '{id}' is not a background interaction.")
             await self._stop(id)
-            await self._close_orphan(id)
+            if id not in self._live:
+                await self._close_elsewhere(id)
         elif status != "cancelled":
             raise wire.FailedPrecondition(f"Interaction '{id}' is not running: its status is '{status}'.")
         return await self.archive.get(project, id)
 
-    async def _close_orphan(self, id: str) -> None:
-        """End what is in progress and run by nobody, since its end could not be written."""
-        stored = await self.store.claim(id) if id not in self._live else None
+    async def _close_elsewhere(self, id: str) -> None:
+        """End what another server runs, or nobody, since its end could not be written."""
+        stored = await self.store.claim(id)
         if stored is not None:
             run = self._adopt(stored)
             await self._close(run, "cancelled")
             run.channel.close()
+            await self._bus.stop(id, stored.attempt)
 
     async def delete(self, project: str, id: str) -> None:
         """Stop an interaction if it runs, and delete it. Raises NotFound."""
@@ -431,6 +454,7 @@ class Engine:
         self._pasts.forget(id)
         if not await self.store.delete(project, id):
             raise wire.NotFound(f"Interaction '{id}' was not found.")
+        await self._bus.stop(id, NEWEST)
 
     async def _stop(self, id: str) -> None:
         run = self._live.get(id)
@@ -449,8 +473,26 @@ class Engine:
         now = self._clock()
         return await self.store.sweep(now, now - compact_after)
 
+    def running(self) -> int:
+        """How many interactions run in this process."""
+        return len(self._live)
+
+    def is_live(self, id: str) -> bool:
+        """Whether it runs in this process."""
+        return id in self._live
+
+    async def hand_over(self) -> None:
+        """Begin nothing more, and give away what outlives this server: to another, or to the next start."""
+        self._stopping = True
+        lasting = [run for run in self._live.values() if run.durable]
+        await asyncio.gather(*map(self._hand_on, lasting), return_exceptions=True)
+
     async def aclose(self) -> None:
         """Stop. Background runs stay open in the store, and go on at the next start; that counts as no crash."""
-        await asyncio.gather(*(self._give_back(run) for run in list(self._live.values())), return_exceptions=True)
+        await asyncio.gather(*(self._hand_on(run) for run in list(self._live.values())), return_exceptions=True)
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=15)
+
+
+def _halt(task: asyncio.Task[None]) -> None:
+    task.cancel()

@@ -91,7 +91,7 @@ class Fetcher:
 
     def _session(self, addresses: tuple[str, ...]) -> aiohttp.ClientSession:
         """One that connects to these addresses only and is used for one request: nothing is carried to the next."""
-        pinned = _Pinned(addresses)
+        pinned = Pinned(addresses)
         connector = aiohttp.TCPConnector(
             resolver=pinned, socket_factory=pinned.socket, use_dns_cache=False, force_close=True
         )
@@ -139,7 +139,7 @@ class Fetcher:
             yield piece
 
 
-class _Pinned(AbstractResolver):
+class Pinned(AbstractResolver):
     """Stands where aiohttp looks up names, and gives the addresses that were judged; and makes the sockets.
 
     A host that is an address never passes a resolver, but every connection passes `socket`: what it lets through was

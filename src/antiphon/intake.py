@@ -85,7 +85,6 @@ def _check_labels(labels: dict[str, str]) -> None:
 _NOT_SERVED = {
     "agent_config": "needs an agent, and this server has none.",
     "environment": "is not supported on this server: it has no sandboxes for agents.",
-    "webhook_config": "is not supported on this server.",
     "safety_settings": "is not available on the Gemini API, nor on this server.",
     "cached_content": "is not supported: chain interactions with 'previous_interaction_id', their prefix is cached.",
     "continuation_token": "is not supported: this server never answers with status 'requires_continuation'.",

@@ -339,6 +339,13 @@ def number(frame: bytes) -> int:
     return int(found[1])
 
 
+def behind(frames: bytes, after: int) -> bytes:
+    """Those of some frames whose numbers are above `after`."""
+    if not frames or number(frames) > after:  # the first of them is
+        return frames
+    return b"".join(frame for frame in split(frames) if number(frame) > after)
+
+
 def decode(frames: bytes) -> Iterator[tuple[int, wire.InteractionEvent]]:
     """The numbered events of frames that `encode` made."""
     for frame in split(frames):
@@ -349,9 +356,23 @@ def decode(frames: bytes) -> Iterator[tuple[int, wire.InteractionEvent]]:
 
 def last(frames: bytes) -> wire.InteractionEvent | None:
     """The last event of some frames."""
-    start = frames.rfind(b"\n\n", 0, -2)
-    found = list(decode(frames[start + 2 if start >= 0 else 0 :]))
+    found = list(decode(_last_frame(frames)))
     return found[-1][1] if found else None
+
+
+def ends(frames: bytes) -> bool:
+    """Whether the last of some frames is the end of its log."""
+    return _last_frame(frames).startswith(b"event: interaction.completed\n")
+
+
+def reach(frames: bytes) -> int:
+    """The number of the last event of some frames; 0 where there is none."""
+    return number(_last_frame(frames)) if frames else 0
+
+
+def _last_frame(frames: bytes) -> bytes:
+    start = frames.rfind(b"\n\n", 0, -2)
+    return frames[start + 2 if start >= 0 else 0 :]
 
 
 def position(event_id: str) -> int:

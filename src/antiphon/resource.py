@@ -137,6 +137,7 @@ def interaction(
         object="interaction",
         model=record.model,
         labels=request.labels,
+        webhook_config=request.webhook_config,
         errors=state.errors or None,
         error=state.errors[0] if state.errors else None,
         model_substitution=record.substitution,

@@ -11,18 +11,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from antiphon import ids, log, resource, signature, wire
-from antiphon.ports import Call, Channel, Record, Segment, Store, Text, Thought, Tokens, Turn
+from antiphon.decide import RESULTS
+from antiphon.ports import Call, Channel, Record, Segment, Store, Text, Thought, Tokens, ToolChoice, Turn
 from antiphon.readings import Readings
 from antiphon.toolbox import Toolbox
 from antiphon.toolsteps import payload
 
+T = TypeVar("T")
+
 FLUSH_SECONDS = 0.03
 LONGEST_PAUSE = 2.0  # seconds between two tries to write
+_READINGS = 4  # how many whole results a model is given to read at one time
 PATIENCE = 120.0  # seconds after which a store that is away counts as gone for good
 
 
@@ -60,6 +64,7 @@ class Run:
         self.cancelled = False
         self.updated = record.created
         self.task: asyncio.Task[None] | None = None
+        self.silence: Callable[[], None] = lambda: None  # ends the answering for it on the bus
         self._held: list[bytes] = []
         self._waiting: list[bytes] = []
         self._shown: list[bytes] = []  # of a stored foreground run, to be written when it ends
@@ -75,6 +80,22 @@ class Run:
         self.attempt = attempt
         self.usage = resource.tokens(state.usage)
         self._written = state.seq
+
+    def question(self, room: int) -> Turn:
+        """The turn as it stands now: with what was said since, and what the tools offer and gave.
+
+        `room` is how many characters one tool's result may give the model to read.
+        """
+        turn = self.turn
+        said = [step for step in self.state.steps if step.error is None]
+        changed: dict[str, Any] = {"steps": [*turn.steps, *said]} if said else {}
+        if self.readings.texts:
+            changed |= {"calls": self.readings.calls, "readings": self.readings.within(_READINGS * room)}
+        if self.tools is not None:
+            changed["functions"] = self.tools.offered(turn.functions, [*turn.steps, *said])
+            if turn.tool_choice.mode == "any" and any(type(step) in RESULTS for step in said):
+                changed["tool_choice"] = ToolChoice("auto", turn.tool_choice.names)  # it has called what it had to
+        return msgspec.structs.replace(turn, **changed) if changed else turn
 
     async def append(self, store: Store, event: wire.InteractionEvent, *, hold: bool = False) -> None:
         """Add one event. With `hold` it is not shown or written before the next one is."""
@@ -119,7 +140,7 @@ class Run:
                 segment = self._segment()
                 status = self.state.status if self.state.ended else "in_progress"
                 try:
-                    await _patiently(partial(store.append, self.record.id, self.attempt, status, segment))
+                    await patiently(partial(store.append, self.record.id, self.attempt, status, segment))
                 except Exception as fault:  # noqa: BLE001 - kept for whoever writes next: nobody may be waiting for this
                     self._fault = fault
                 else:
@@ -136,7 +157,7 @@ class Run:
             segment = self._segment()
             if self.record.store:
                 whole = Segment(1, self.state.seq, b"".join([*self._shown, segment.frames]))
-                await _patiently(partial(store.create, self.record, self.state.status, whole))
+                await patiently(partial(store.create, self.record, self.state.status, whole))
             self._advance(segment)
             self.channel.publish(segment)
         self.channel.close(ended=True)
@@ -159,12 +180,12 @@ class Run:
         self._written = segment.last
 
 
-async def _patiently(write: Callable[[], Awaitable[None]]) -> None:
-    """Write; a store that is away is waited for, since what was said must not be lost. Raises Unavailable in the end."""
+async def patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Read or write; a store that is away is waited for, since nothing must be lost. Raises Unavailable in the end."""
     pause, waited = 0.05, 0.0
     while True:
         try:
-            return await write()
+            return await work()
         except wire.Unavailable:
             if waited > PATIENCE:
                 raise

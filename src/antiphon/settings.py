@@ -18,6 +18,7 @@ from typing import Any
 from antiphon.weights import STARTER
 
 PORT = 8484
+ROLES = ("all", "api", "worker")
 _PLAIN: dict[str, Any] = {
     "host": str,
     "port": int,
@@ -25,6 +26,12 @@ _PLAIN: dict[str, Any] = {
     "largest_body": int,
     "default": str,
     "embedder": str,
+    "role": str,
+    "audit": str,
+    "log_content": bool,
+    "drain": int | float,
+    "slots": int,
+    "grace": int | float,
 }
 _CONVERTED: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "data": ("data", lambda path: Path(path).expanduser()),
@@ -59,7 +66,10 @@ class ToolSetting:
 
 @dataclass(frozen=True)
 class Settings:
-    """All of it. Durations in seconds, sizes in bytes; `keys` are API keys in clear, by project."""
+    """All of it. Durations in seconds, sizes in bytes; `keys` are API keys in clear, by project.
+
+    `grace` is how long answers that nobody could ask for again may still take when the server is told to stop.
+    """
 
     host: str = "127.0.0.1"
     port: int = PORT
@@ -73,6 +83,14 @@ class Settings:
     reachable: tuple[str, ...] = ()  # private hosts and networks that tools may fetch from all the same
     embedder: str = "auto"
     database: str | None = None  # the URL of a PostgreSQL that keeps the interactions instead of a file in `data`
+    nats: str | None = None  # the URL of a NATS: this server is one of several on the same database
+    admin_key: str | None = None  # opens the routes that make and revoke keys, and no others
+    log_content: bool = False  # let questions stand in logs and traces
+    drain: float = 0.0  # how long /readyz says no before the server stops
+    audit: str | None = None  # where it is noted who did what: a file, or `-`
+    role: str = "all"  # of many servers: `api` answers, `worker` runs what was submitted, `all` does both
+    slots: int = 32  # how much of what was submitted a worker runs at once
+    grace: float = 10.0
     retention: float = 55 * 86400.0
     compact_after: float = 86400.0
     sweep_every: float = 600.0
@@ -81,11 +99,8 @@ class Settings:
 
     def check(self) -> None:
         """Refuse what would be unsafe or could not work. Raises SettingsError."""
-        if not self.keys and not is_loopback(self.host):
-            raise SettingsError(
-                f"{self.host} can be reached from other machines, and there are no API keys. "
-                "Set ANTIPHON_API_KEYS (or --api-key), or listen on 127.0.0.1."
-            )
+        if self.admin_key is not None and len(self.admin_key) < 16:
+            raise SettingsError("An admin key has at least 16 characters.")
         names = [model.name for model in self.models]
         if len(set(names)) != len(names):
             raise SettingsError(f"Two models have the same name: {', '.join(names)}.")
@@ -93,8 +108,19 @@ class Settings:
             raise SettingsError("Interactions must be kept for some time, and not for ever: --retention-days.")
         if not 0 < self.silence < 1e10:
             raise SettingsError("A model must be given some time: --silence.")
+        self._check_sharing()
         if self.default is not None and self.default not in names:
             raise SettingsError(f"The default model '{self.default}' is not configured; there are: {', '.join(names)}.")
+
+    def _check_sharing(self) -> None:
+        if self.role not in ROLES:
+            raise SettingsError(f"There is no role '{self.role}'; there are: {', '.join(ROLES)}.")
+        if self.nats is not None and self.database is None:
+            raise SettingsError("Several servers need one database: --nats goes with --database.")
+        if self.nats is None and self.role != "all":
+            raise SettingsError("Only one of several servers has a role: --role goes with --nats.")
+        if not 1 <= self.slots <= 10_000:
+            raise SettingsError("A worker runs at least one interaction at once, and at most 10,000: --slots.")
 
 
 def is_loopback(host: str) -> bool:

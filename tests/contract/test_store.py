@@ -190,15 +190,19 @@ def test_sweeping_compacts_what_ended_long_ago_and_nothing_else(use: Use) -> Non
     use(body)
 
 
-def test_an_attempt_that_is_given_back_is_given_out_again(use: Use) -> None:
+def test_an_attempt_that_was_given_back_writes_nothing_more_and_was_no_crash(use: Use) -> None:
     async def body(store: Store, clock: Clock) -> None:
         made = record(background=True)
         await store.create(made, "in_progress", segment(1, *opening()))
         await store.release(made.id, 1)
         await store.release(made.id, 1)
         claimed = await store.claim(made.id)
-        assert claimed is not None and claimed.attempt == 1
-        await store.append(made.id, 1, "completed", segment(3, *words("a", "b"), *ending()))
+        assert claimed is not None and (claimed.attempt, claimed.crashes) == (3, 0)
+        with pytest.raises(Fenced):
+            await store.append(made.id, 1, "in_progress", segment(3, *words("late")))
+        again = await store.claim(made.id)
+        assert again is not None and (again.attempt, again.crashes) == (4, 1), "this one was not given back"
+        await store.append(made.id, 4, "completed", segment(3, *words("a", "b"), *ending()))
 
     use(body)
 
@@ -262,3 +266,54 @@ def test_sqlite_keeps_everything_across_a_restart(tmp_path: Path) -> None:
         await again.aclose()
 
     asyncio.run(body())
+
+
+def test_what_waits_for_a_server_has_not_crashed_when_it_gets_one(use: Use) -> None:
+    async def body(store: Store, clock: Clock) -> None:
+        made = record(background=True)
+        await store.create(made, "in_progress", waits=True)
+        first, second = await store.claim(made.id), await store.claim(made.id)
+        assert first is not None and first.crashes == 0
+        assert second is not None and second.crashes == 1
+
+    use(body)
+
+
+def test_how_far_logs_have_come_is_told_for_many_at_once(use: Use) -> None:
+    async def body(store: Store, clock: Clock) -> None:
+        begun, going, over = record(background=True), record(background=True), record()
+        await store.create(begun, "in_progress")
+        await store.create(going, "in_progress")
+        await store.append(going.id, 1, "in_progress", segment(1, *opening(), *words("a")))
+        await store.create(over, "completed", WHOLE)
+        reached = await store.reached([begun.id, going.id, over.id, "v1_unknown", "v1_\0"])
+        assert reached == {begun.id: (0, False), going.id: (3, False), over.id: (log.reach(WHOLE.frames), True)}
+
+    use(body)
+
+
+def test_what_was_not_written_to_for_a_while_is_found(use: Use) -> None:
+    async def body(store: Store, clock: Clock) -> None:
+        quiet, busy = record(background=True), record(background=True)
+        await store.create(quiet, "in_progress")
+        await store.create(busy, "in_progress")
+        clock.now += 10
+        await store.append(busy.id, 1, "in_progress", segment(1, *opening()))
+        assert await store.unfinished(clock.now - 5) == [quiet.id]
+        assert await store.unfinished() == [quiet.id, busy.id]
+
+    use(body)
+
+
+def test_what_a_reader_has_may_be_left_out(use: Use) -> None:
+    async def body(store: Store, clock: Clock) -> None:
+        made = record(background=True)
+        await store.create(made, "in_progress")
+        await store.append(made.id, 1, "in_progress", segment(1, *opening()))
+        await store.append(made.id, 1, "in_progress", segment(3, *words("a", "b")))
+        for after in range(5):
+            stored = await store.get("p", made.id, after)
+            assert stored is not None
+            assert [number for number, _ in log.decode(log.behind(stored.frames, after))] == list(range(after + 1, 5))
+
+    use(body)

@@ -23,6 +23,8 @@ JOKE = re.escape("Why do programmers prefer dark mode? Because light attracts bu
 
 # What each program prints, as a regular expression.
 PRINTS = {
+    "triggers.py": r"active 20\d\d-.*\ncompleted The report: all is well.\npaused",
+    "triggers.mjs": r"active 20\d\d-.*\ncompleted The report: all is well.\npaused",
     "quickstart.py": JOKE,
     "quickstart.mjs": JOKE,
     "quickstart.sh": rf'\{{"status":"completed",.*"text":"{JOKE}".*\}}',
@@ -50,7 +52,10 @@ PRINTS = {
     r"error event: service_unavailable The model has left.\nfailed",
 }
 # Those with a test of their own, below.
-OTHERS = {"antiphon.toml", "scripted.toml", "test_my_program.py", "notes_search.py", "echo_model.py", "keys.sh"}
+OTHERS = {"antiphon.toml", "scripted.toml", "test_my_program.py", "notes_search.py", "echo_model.py", "keys.sh"} | {
+    "webhook_receiver.py",
+    "webhook_config.py",
+}
 
 
 def load(name: str) -> Any:

@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
 
 import msgspec
@@ -19,6 +20,8 @@ from antiphon import app, cli, intake, settings, wire
 from antiphon.models import scripted
 from antiphon.models.llamacpp import LlamaCpp
 from antiphon.models.openai_chat import OpenAIChat
+from antiphon.server import triggers, webhooks
+from antiphon.server.operations import Operations
 from antiphon.server.routes import application
 from antiphon.tools.scripted import ToolScript
 
@@ -186,13 +189,15 @@ def test_every_field_that_is_refused_is_on_the_page_of_errors():
 
 
 def test_every_route_is_on_the_page_of_the_api_and_no_other():
-    router: Any = application(None, None)  # type: ignore[arg-type]  # nothing is asked of them
+    nothing: Any = SimpleNamespace(webhooks=None)  # nothing is asked of them
+    tables = [*webhooks.table(nothing), *triggers.table(nothing), *Operations().table(nothing)]
+    router: Any = application(nothing, nothing, tables)
     routes = {
         f"{method} {re.sub(r':path}', '}', route.path)}"
         for route in router.routes
         for method in route.methods - {"HEAD"}
     }
-    assert set(re.findall(r"`((?:GET|POST|DELETE) /[^`]+)`", page("api.md"))) == routes
+    assert set(re.findall(r"`((?:GET|POST|PATCH|DELETE) /[^`]+)`", page("api.md"))) == routes
 
 
 def test_every_event_is_on_the_page_of_streaming():

@@ -1,70 +1,16 @@
-"""The bus of one process: a run's frames in a list, and an event that wakes whoever follows it."""
+"""The bus of one process: runs and followers are in the same memory, and nobody else is there to run anything."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from antiphon import log
+from antiphon.channel import LocalChannel
 from antiphon.ports import Segment
 
 
-class LocalChannel:
-    """One run's frames, kept while it is under way. A reader that is slow costs its place in the list, no copy."""
-
-    def __init__(self, earlier: Segment | None) -> None:
-        self._segments: list[Segment] = [] if earlier is None else [earlier]
-        self._waiting: list[asyncio.Future[None]] = []
-        self._closed = False
-        self._ended = False
-
-    def publish(self, segment: Segment) -> None:
-        """Tell the followers."""
-        self._segments.append(segment)
-        self._wake()
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
-
-    async def follow(self, after: int) -> AsyncIterator[bytes]:
-        """Frames after number `after`, as many at a time as there are, until the run ends; then `log.DONE`."""
-        place = 0
-        while True:
-            fresh = self._segments[place:]
-            if fresh:
-                place += len(fresh)
-                yield b"".join(_cut(segment, after) for segment in fresh if segment.last > after)
-            elif self._closed:
-                if self._ended:
-                    yield log.DONE
-                return
-            else:
-                future = asyncio.get_running_loop().create_future()
-                self._waiting.append(future)
-                try:
-                    await future
-                finally:  # a follower that leaves is not waited for
-                    if future in self._waiting:
-                        self._waiting.remove(future)
-
-    def close(self, *, ended: bool = False) -> None:
-        """No more will come; followers end when they have read what there is."""
-        self._ended = self._ended or (ended and not self._closed)
-        self._closed = True
-        self._wake()
-
-
-def _cut(segment: Segment, after: int) -> bytes:
-    if segment.first > after:
-        return segment.frames
-    return b"".join(log.split(segment.frames)[after - segment.last :])
-
-
 class LocalBus:
-    """Runs and followers are in one process: a channel is all there is, and the engine knows which run has which."""
+    """A channel is all there is, and the engine knows which run has which."""
 
     shared = False
 
@@ -79,3 +25,36 @@ class LocalBus:
     async def watch(self, id: str) -> AsyncGenerator[Segment | None, None]:
         """There is no elsewhere: one look into the store is all there is to see."""
         yield None
+
+    def answer(self, id: str, attempt: int, stop: Callable[[], None]) -> Callable[[], None]:
+        """Nobody asks."""
+        return _nothing
+
+    async def running(self, id: str) -> bool:
+        """What is not run here is not run at all."""
+        return False
+
+    async def queued(self, id: str) -> bool:
+        """There is no queue."""
+        return False
+
+    async def stop(self, id: str, attempt: int) -> None:
+        """There is nobody to be told."""
+
+    async def work(self, take: Callable[[str], Awaitable[float | None]], slots: int) -> None:
+        """Nothing ever comes."""
+        await asyncio.Event().wait()
+
+    async def look(self) -> None:
+        """It is always here."""
+
+    async def depth(self) -> int:
+        """There is no queue."""
+        return 0
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
+
+
+def _nothing() -> None:
+    pass

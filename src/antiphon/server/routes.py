@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from antiphon import log, resource, wire
+from antiphon import ids, log, repeats, resource, wire
 from antiphon.catalog import Catalog
 from antiphon.engine import Engine
 from antiphon.library import Library
@@ -32,14 +35,20 @@ _COMMON: dict[str, set[str] | None] = {  # what may stand in any query, with the
 _WATCH_SECONDS = 1.0  # how long an answer may take before it is worth watching whether anybody still waits for it
 
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Any]]
 
 
 def application(
-    engine: Engine, catalog: Catalog, *, largest_body: int = 100 * 2**20, library: Library | None = None
+    engine: Engine,
+    catalog: Catalog,
+    more: Sequence[tuple[str, str, Handler]] = (),
+    repeated: repeats.Repeats | None = None,
+    *,
+    largest_body: int = 100 * 2**20,
+    library: Library | None = None,
 ) -> ASGIApp:
     """The ASGI application of the API, any version's prefix already taken off (`edge.py`)."""
-    routes = Routes(engine, catalog, largest_body)
+    routes = Routes(engine, catalog, largest_body, repeated)
     table: list[tuple[str, str, Handler]] = [
         ("POST", "/interactions", routes.create),
         ("GET", "/interactions", routes.page),
@@ -53,6 +62,7 @@ def application(
         ("GET", "/models/{name:path}", routes.model),
         ("GET", "/openapi.json", routes.openapi),
         ("GET", "/healthz", routes.healthz),
+        *more,
     ]
     if library is not None:
         table += [*files.table(library), *file_stores.table(library), *uploads.table(library)]
@@ -82,41 +92,79 @@ class Endpoint:
 class Routes:
     """One method a route."""
 
-    def __init__(self, engine: Engine, catalog: Catalog, largest_body: int) -> None:
+    def __init__(self, engine: Engine, catalog: Catalog, largest_body: int, repeated: repeats.Repeats | None) -> None:
+        self._repeats: Any = repeated
         self._engine = engine
         self._catalog = catalog
         self._largest_body = largest_body
 
-    async def create(self, request: Request) -> Response:
+    async def create(self, request: Request) -> Response | Answered:
         """POST /interactions."""
         _query(request)
-        body = decoding.create_interaction(await self._body(request))
-        run = await self._engine.create(request.scope["project"], body)
+        raw = await self._body(request)
+        body = decoding.create_interaction(raw)
+        header = request.headers.get("idempotency-key")
+        if header is None and not self._engine.outlives(body):
+            return await self._begin(request, body)
+        if body.store is False:
+            raise wire.InvalidRequest("'Idempotency-Key' cannot be used with store=false: there is nothing to find.")
+        project = request.scope["project"]
+        asked = repeats.request_of(request.scope["key"], raw, header)
+        id = fresh = ids.interaction_id(time.time())
+        while (id := await self._repeats.begin(project, asked, fresh)) != fresh:
+            earlier = await self._earlier(project, id, body)
+            if earlier is not None:
+                request.scope["resource"] = id
+                return Answered(earlier, request, partial(self._repeats.answered, project, asked, id))
+            await self._repeats.forget(project, asked, id)
+        response = await self._begin(request, body, fresh)
+        return Answered(response, request, partial(self._repeats.answered, project, asked, fresh))
+
+    async def _begin(self, request: Request, body: wire.CreateInteraction, id: str | None = None) -> Response:
+        """Start an interaction; with an `id` one that a repeated request finds again."""
+        project, key = request.scope["project"], request.scope["key"]
+        run = await self._engine.create(project, body, key=key, id=id, lasting=id is not None)
+        request.scope["resource"] = run.record.id
         if body.stream:
             gone = None if run.record.store else _abandon(self._engine, run)
             here = run.task is not None
-            frames = (
-                run.channel.follow(0) if here else await self._engine.archive.follow(run.record.project, run.record.id)
+            return EventStream(
+                run.channel.follow(0) if here else await self._engine.archive.follow(project, run.record.id), gone
             )
-            return EventStream(frames, gone)
         if run.record.background:
             return _json(resource.interaction(run.record, log.State(), run.updated))
-        await self._finished(request, run)
+        await self._finished(request, run, lasting=id is not None)
         if run.error is not None:
             raise run.error
         if not run.state.ended:
             raise wire.Unavailable("The server is stopping.")
         return _json(resource.interaction(run.record, run.state, run.updated))
 
-    async def _finished(self, request: Request, run: Run) -> None:
-        """Wait for a run; give it up when nobody waits for its answer any more."""
+    async def _earlier(self, project: str, id: str, body: wire.CreateInteraction) -> Response | None:
+        """The answer to a request that came before; None where nothing came of it."""
+        archive = self._engine.archive
+        try:
+            if body.stream:
+                return EventStream(await archive.follow(project, id))
+            if not body.background:
+                async for _ in await archive.follow(project, id):
+                    pass  # it is being answered: wait for the end
+            stored = await archive.stored(project, id)
+        except wire.NotFound:
+            return None
+        if not body.background and stored.status == "in_progress":  # another server goes on with it: come again
+            raise wire.Unavailable("The server is stopping.")
+        return _json(resource.interaction(stored.record, log.fold(log.decode(stored.frames)), stored.updated))
+
+    async def _finished(self, request: Request, run: Run, *, lasting: bool) -> None:
+        """Wait for a run; give it up when nobody waits for its answer any more, nor may come back for it."""
         assert run.task is not None
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         run.task.add_done_callback(lambda _: _settle(ended))
         late = asyncio.get_running_loop().call_later(_WATCH_SECONDS, _watch, request, ended)
         await ended
         late.cancel()
-        if not run.task.done():
+        if not run.task.done() and not lasting:
             await self._engine.abandon(run)
 
     async def _body(self, request: Request) -> bytes:
@@ -204,6 +252,29 @@ class Routes:
     async def healthz(self, request: Request) -> Response:
         """GET /healthz: the process answers."""
         return Response(b'{"status":"ok"}', media_type=JSON)
+
+
+class Answered:
+    """A response; and what is done once its first bytes were handed to a connection that was still open."""
+
+    def __init__(self, response: Response, request: Request, done: Callable[[], Awaitable[None]]) -> None:
+        self._response = response
+        self._request = request
+        self._done = done
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        waiting = not await self._request.is_disconnected()
+
+        async def noting(message: Message) -> None:
+            nonlocal waiting
+            await send(message)
+            if waiting and message.get("body"):
+                waiting = False
+                with contextlib.suppress(wire.ApiError):  # then it is noted as unanswered for a while: no harm
+                    await self._done()
+
+        await self._response(scope, receive, noting)
 
 
 def _settle(ended: asyncio.Future[None]) -> None:

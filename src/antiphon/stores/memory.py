@@ -10,6 +10,7 @@ import msgspec
 
 from antiphon import log, wire
 from antiphon.ports import Fenced, Record, Segment, Stored
+from antiphon.stores.memory_ledger import MemoryLedger
 
 
 class MemoryStore:
@@ -21,10 +22,20 @@ class MemoryStore:
         self._hidden: set[str] = set()
         self._children: dict[str, set[str]] = {}
         self._secret = secrets.token_bytes(32)
+        self.ledger = MemoryLedger(clock)
 
-    async def create(self, record: Record, status: wire.InteractionStatus, segment: Segment | None = None) -> None:
+    async def create(
+        self,
+        record: Record,
+        status: wire.InteractionStatus,
+        segment: Segment | None = None,
+        *,
+        waits: bool = False,
+    ) -> None:
+        if record.id in self._rows:
+            raise wire.AlreadyExists("An interaction of that id is already here.")
         frames = segment.frames if segment is not None else b""
-        self._rows[record.id] = Stored(record, status, self._clock(), 1, frames)
+        self._rows[record.id] = Stored(record, status, self._clock(), 1, frames, crashes=-1 if waits else 0)
         if record.previous_interaction_id is not None:
             self._children.setdefault(record.previous_interaction_id, set()).add(record.id)
 
@@ -41,12 +52,14 @@ class MemoryStore:
         if row is None or id in self._hidden or row.status != "in_progress":
             return None
         row.attempt += 1
+        row.crashes += 1
         return msgspec.structs.replace(row)
 
     async def release(self, id: str, attempt: int) -> None:
         row = self._rows.get(id)
         if row is not None and row.attempt == attempt and row.status == "in_progress":
-            row.attempt -= 1
+            row.attempt += 1
+            row.crashes -= 1
 
     async def bring_in(self, chain: Sequence[Stored]) -> None:
         for stored in chain:
@@ -59,8 +72,14 @@ class MemoryStore:
     async def exists(self, id: str) -> bool:
         return id in self._rows
 
-    async def unfinished(self) -> list[str]:
-        return sorted(id for id, row in self._rows.items() if row.status == "in_progress" and id not in self._hidden)
+    async def unfinished(self, quiet_since: float | None = None) -> list[str]:
+        until = float("inf") if quiet_since is None else quiet_since
+        rows = ((id, row) for id, row in self._rows.items() if id not in self._hidden)
+        return sorted(id for id, row in rows if row.status == "in_progress" and row.updated <= until)
+
+    async def reached(self, ids: Sequence[str]) -> dict[str, tuple[int, bool]]:
+        rows = {id: self._rows[id] for id in ids if id in self._rows and id not in self._hidden}
+        return {id: (log.reach(row.frames), row.status != "in_progress") for id, row in rows.items()}
 
     def _visible(self, project: str, id: str) -> Stored | None:
         row = self._rows.get(id)
@@ -68,7 +87,7 @@ class MemoryStore:
             return None
         return row
 
-    async def get(self, project: str, id: str) -> Stored | None:
+    async def get(self, project: str, id: str, after: int = 0) -> Stored | None:
         row = self._visible(project, id)
         return None if row is None else msgspec.structs.replace(row)
 
@@ -115,7 +134,7 @@ class MemoryStore:
             row.compacted = True
         return len(expired) + len(long)
 
-    async def alone(self) -> None:
+    async def alone(self, *, shared: bool = False) -> None:
         """Nobody else can see it."""
 
     async def secret(self) -> bytes:

@@ -27,6 +27,7 @@ import msgspec
 from antiphon import log, sql, wire
 from antiphon.ports import Fenced, Record, Segment, Stored
 from antiphon.stores.postgres_lane import Lane
+from antiphon.stores.postgres_ledger import PostgresLedger
 
 try:
     import asyncpg
@@ -87,7 +88,8 @@ class PostgresStore:
         self._clock = clock
         self._connections = connections
         self._patience = patience
-        self._queries = sql.queries("postgres")
+        self._queries = sql.queries("postgres") | sql.queries(PostgresLedger.QUERIES)
+        self.ledger = PostgresLedger(self._fetch, clock)
         self._opening = asyncio.Lock()
         self._pool: Any = None  # asyncpg has no types
         self._away = False
@@ -184,11 +186,11 @@ class PostgresStore:
                 connection.terminate()
                 raise
 
-    async def _fetch(self, query: str, *values: Any) -> list[Any]:
-        """The rows of a query that may be sent twice."""
+    async def _fetch(self, query: str, *values: Any, again: bool = True) -> list[Any]:
+        """The rows of a query that may be sent twice, unless `again` says that it may not."""
         text = self._queries[query]
         said = [_sayable(value) if isinstance(value, str) else value for value in values]
-        rows: list[Any] = await self._on(lambda connection: connection.fetch(text, *said), again=True)
+        rows: list[Any] = await self._on(lambda connection: connection.fetch(text, *said), again=again)
         return rows
 
     # ------------------------------------------------------------------ writing
@@ -204,9 +206,16 @@ class PostgresStore:
             return [outcome for row in rows for outcome in await self._write_together(query, [row])]
         return [row[0] in written for row in rows]
 
-    async def create(self, record: Record, status: wire.InteractionStatus, segment: Segment | None = None) -> None:
+    async def create(
+        self,
+        record: Record,
+        status: wire.InteractionStatus,
+        segment: Segment | None = None,
+        *,
+        waits: bool = False,
+    ) -> None:
         last, frames = (segment.last, segment.frames) if segment is not None else (0, b"")
-        row = _row(record, status, self._clock(), last, frames)
+        row = _row(record, status, self._clock(), last, frames, waits)
         if await _written(self._creates, row):
             return
         found = await self._fetch("record", record.id)
@@ -247,8 +256,7 @@ class PostgresStore:
     async def release(self, id: str, attempt: int) -> None:
         await self._appends.settle()  # else a last append could come after the next one's claim
         query = self._queries["release"]
-        # Never sent twice: in between, the number may have been given out again.
-        await self._on(lambda connection: connection.execute(query, _sayable(id), attempt))
+        await self._on(lambda connection: connection.execute(query, _sayable(id), attempt), again=True)
 
     async def bring_in(self, chain: Sequence[Stored]) -> None:
         rows = [
@@ -288,11 +296,16 @@ class PostgresStore:
     async def exists(self, id: str) -> bool:
         return bool(await self._fetch("exists", id))
 
-    async def unfinished(self) -> list[str]:
-        return [row[0] for row in await self._fetch("unfinished")]
+    async def unfinished(self, quiet_since: float | None = None) -> list[str]:
+        until = float("inf") if quiet_since is None else quiet_since
+        return [row[0] for row in await self._fetch("unfinished", until)]
 
-    async def get(self, project: str, id: str) -> Stored | None:
-        found = await self._fetch("get", id, project, self._clock())
+    async def reached(self, ids: Sequence[str]) -> dict[str, tuple[int, bool]]:
+        found = await self._fetch("reached", [_sayable(id) for id in ids])
+        return {row["id"]: (row["last"], row["ended"]) for row in found}
+
+    async def get(self, project: str, id: str, after: int = 0) -> Stored | None:
+        found = await self._fetch("get", id, project, self._clock(), after)
         return _stored(found[0]) if found else None
 
     async def lineage(self, project: str, id: str) -> list[Stored]:
@@ -302,12 +315,15 @@ class PostgresStore:
         # "~" sorts after every character of an id.
         return [_stored(row) for row in await self._fetch("page", project, self._clock(), before or "~", size)]
 
-    async def alone(self) -> None:
-        """Hold a lock in the database as long as a connection of its own lives; a server that comes second is refused."""
-
+    async def alone(self, *, shared: bool = False) -> None:
+        """Hold a lock in the database as long as a connection of its own lives; those that share it have a shared one."""
         self._lone = await asyncpg.connect(self._url, timeout=_CONNECT_SECONDS)
-        if not await self._lone.fetchval(self._queries["take_alone"]):
-            raise wire.FailedPrecondition("Another server is using this database.")
+        if not await self._lone.fetchval(self._queries["take_shared" if shared else "take_alone"]):
+            raise wire.FailedPrecondition(
+                "A server that has no --nats is using this database alone."
+                if shared
+                else "Another server is using this database: several need --nats."
+            )
 
     async def secret(self) -> bytes:
         await self._fetch("insert_secret", "thoughts", secrets.token_bytes(32))
@@ -404,7 +420,7 @@ def _taken() -> wire.AlreadyExists:
     return wire.AlreadyExists("An interaction of that id is already here.")
 
 
-def _row(record: Record, status: str, updated: float, last: int, frames: bytes) -> _Row:
+def _row(record: Record, status: str, updated: float, last: int, frames: bytes, waits: bool = False) -> _Row:
     # With a delta a step there is nothing to merge: the sweeper need not come by.
     compact = bool(frames) and frames.count(b"event: step.delta") <= frames.count(b"event: step.start")
     return (
@@ -420,12 +436,13 @@ def _row(record: Record, status: str, updated: float, last: int, frames: bytes) 
         record.expires,
         _encode(record),
         frames,
+        -1 if waits else 0,
     )
 
 
 def _stored(row: Any) -> Stored:
-    record, status, updated, attempt, compacted, hidden, frames, more = row
-    return Stored(_decode(record), status, updated, attempt, frames + (more or b""), compacted, hidden)
+    record, status, updated, attempt, compacted, hidden, crashes, frames, more = row
+    return Stored(_decode(record), status, updated, attempt, frames + (more or b""), compacted, hidden, crashes)
 
 
 def _merge(logs: Iterable[bytes]) -> list[bytes]:

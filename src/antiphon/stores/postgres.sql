@@ -29,10 +29,10 @@ UPDATE antiphon.version SET number = $1;
 
 -- create: keep new interactions; says which were not there before
 INSERT INTO antiphon.interaction
-  (id, project, conversation, previous_id, status, last, compacted, updated, ended, expires, record, frames)
+  (id, project, conversation, previous_id, status, last, compacted, updated, ended, expires, record, frames, crashes)
 SELECT t.* FROM unnest(
   $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],
-  $7::boolean[], $8::float8[], $9::float8[], $10::float8[], $11::bytea[], $12::bytea[]) t
+  $7::boolean[], $8::float8[], $9::float8[], $10::float8[], $11::bytea[], $12::bytea[], $13::integer[]) t
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
@@ -61,25 +61,30 @@ SELECT i.attempt, i.hidden, i.last,
 FROM antiphon.interaction i WHERE i.id = $1;
 
 -- claim: begin a new attempt at what has not ended; says which
-UPDATE antiphon.interaction SET attempt = attempt + 1 WHERE id = $1 AND ended IS NULL AND NOT hidden RETURNING attempt;
+UPDATE antiphon.interaction SET attempt = attempt + 1, crashes = crashes + 1
+WHERE id = $1 AND ended IS NULL AND NOT hidden RETURNING attempt;
 
--- release: give an attempt back
-UPDATE antiphon.interaction SET attempt = attempt - 1 WHERE id = $1 AND attempt = $2 AND ended IS NULL;
+-- release: give an attempt back: it writes nothing more, and was no crash
+UPDATE antiphon.interaction SET attempt = attempt + 1, crashes = crashes - 1
+WHERE id = $1 AND attempt = $2 AND ended IS NULL;
 
 -- exists: whether an id is taken
 SELECT 1 FROM antiphon.interaction WHERE id = $1;
 
--- unfinished: what has not ended, oldest first
-SELECT id FROM antiphon.interaction WHERE ended IS NULL AND NOT hidden ORDER BY id;
+-- unfinished: what has not ended and was last written to by then, oldest first
+SELECT id FROM antiphon.interaction WHERE ended IS NULL AND NOT hidden AND updated <= $1 ORDER BY id;
+
+-- reached: how far logs have come
+SELECT id, last, ended IS NOT NULL AS ended FROM antiphon.interaction WHERE id = ANY($1::text[]) AND NOT hidden;
 
 -- get: one interaction that its project may see
-SELECT i.record, i.status, i.updated, i.attempt, i.compacted, i.hidden, i.frames,
-  (SELECT string_agg(s.frames, ''::bytea ORDER BY s.last) FROM antiphon.segment s WHERE s.interaction_id = i.id) AS more
+SELECT i.record, i.status, i.updated, i.attempt, i.compacted, i.hidden, i.crashes, i.frames,
+  (SELECT string_agg(s.frames, ''::bytea ORDER BY s.last) FROM antiphon.segment s WHERE s.interaction_id = i.id AND s.last > $4) AS more
 FROM antiphon.interaction i
 WHERE i.id = $1 AND i.project = $2 AND NOT i.hidden AND i.expires > $3;
 
 -- get_claimed: the same for whoever holds the attempt
-SELECT i.record, i.status, i.updated, i.attempt, i.compacted, i.hidden, i.frames,
+SELECT i.record, i.status, i.updated, i.attempt, i.compacted, i.hidden, i.crashes, i.frames,
   (SELECT string_agg(s.frames, ''::bytea ORDER BY s.last) FROM antiphon.segment s WHERE s.interaction_id = i.id) AS more
 FROM antiphon.interaction i
 WHERE i.id = $1;
@@ -90,13 +95,13 @@ WITH RECURSIVE chain (id, previous_id, depth) AS (
   UNION ALL
   SELECT i.id, i.previous_id, depth + 1 FROM chain JOIN antiphon.interaction i ON i.id = chain.previous_id
 )
-SELECT i.record, i.status, i.updated, i.attempt, i.compacted, i.hidden, i.frames,
+SELECT i.record, i.status, i.updated, i.attempt, i.compacted, i.hidden, i.crashes, i.frames,
   (SELECT string_agg(s.frames, ''::bytea ORDER BY s.last) FROM antiphon.segment s WHERE s.interaction_id = i.id) AS more
 FROM chain JOIN antiphon.interaction i ON i.id = chain.id
 ORDER BY depth DESC;
 
 -- page: a project's interactions, newest first
-SELECT i.record, i.status, i.updated, i.attempt, i.compacted, i.hidden, i.frames,
+SELECT i.record, i.status, i.updated, i.attempt, i.compacted, i.hidden, i.crashes, i.frames,
   (SELECT string_agg(s.frames, ''::bytea ORDER BY s.last) FROM antiphon.segment s WHERE s.interaction_id = i.id) AS more
 FROM antiphon.interaction i
 WHERE i.project = $1 AND NOT i.hidden AND i.expires > $2 AND i.id < $3
@@ -156,3 +161,6 @@ SELECT value FROM antiphon.secret WHERE name = $1;
 
 -- take_alone: whether this server now is the only one here; of the session, so that it goes with the connection
 SELECT pg_try_advisory_lock(1095652432, 3);
+
+-- take_shared: whether this server is one of several here that know of each other
+SELECT pg_try_advisory_lock_shared(1095652432, 3);

@@ -24,6 +24,7 @@ import msgspec
 
 from antiphon import log, sql, wire
 from antiphon.ports import Fenced, Record, Segment, Stored
+from antiphon.stores.sqlite_ledger import SqliteLedger
 
 T = TypeVar("T")
 _Job = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
@@ -49,7 +50,8 @@ class SqliteStore:
     """Interactions in the file `path`. Errors of the disk are `Unavailable`; nothing is then half written."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._queries = sql.queries("sqlite")
+        self._queries = sql.queries("sqlite") | sql.queries(SqliteLedger.QUERIES)
+        self.ledger = SqliteLedger(self._write, self._read, self._queries, clock)
         self._clock = clock
         self._path = path
         self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
@@ -140,8 +142,15 @@ class SqliteStore:
 
     # ------------------------------------------------------------------ the store
 
-    async def create(self, record: Record, status: wire.InteractionStatus, segment: Segment | None = None) -> None:
-        row = _row(record, status, self._clock(), segment.frames if segment is not None else b"")
+    async def create(
+        self,
+        record: Record,
+        status: wire.InteractionStatus,
+        segment: Segment | None = None,
+        *,
+        waits: bool = False,
+    ) -> None:
+        row = _row(record, status, self._clock(), segment.frames if segment is not None else b"", waits)
         query = self._queries["insert_interaction"]
         await self._write(lambda connection: connection.execute(query, row).close(), small=True)
 
@@ -180,11 +189,16 @@ class SqliteStore:
     async def exists(self, id: str) -> bool:
         return bool(self._read("exists", id=id))
 
-    async def unfinished(self) -> list[str]:
-        return [row[0] for row in self._read("unfinished")]
+    async def unfinished(self, quiet_since: float | None = None) -> list[str]:
+        until = float("inf") if quiet_since is None else quiet_since
+        return [row[0] for row in self._read("unfinished", until=until)]
 
-    async def get(self, project: str, id: str) -> Stored | None:
-        return next(_stored(self._read("get", id=id, project=project, now=self._clock())), None)
+    async def reached(self, ids: Sequence[str]) -> dict[str, tuple[int, bool]]:
+        found = [row for id in ids for row in self._read("reached", id=id)]
+        return {id: (log.reach(frames), status != "in_progress") for id, status, frames in found}
+
+    async def get(self, project: str, id: str, after: int = 0) -> Stored | None:
+        return next(_stored(self._read("get", id=id, project=project, now=self._clock(), after=after)), None)
 
     async def lineage(self, project: str, id: str) -> list[Stored]:
         return list(_stored(self._read("lineage", id=id, project=project, now=self._clock())))
@@ -237,7 +251,7 @@ class SqliteStore:
             connection.execute(self._queries["erase_segments"], {"id": id})
             connection.execute(self._queries["set_compacted"], {"id": id, "frames": frames})
 
-    async def alone(self) -> None:
+    async def alone(self, *, shared: bool = False) -> None:
         """A data directory is locked by its server (`app.py`)."""
 
     async def secret(self) -> bytes:
@@ -254,7 +268,7 @@ class SqliteStore:
         self._reader.close()
 
 
-def _row(record: Record, status: str, updated: float, frames: bytes) -> tuple[Any, ...]:
+def _row(record: Record, status: str, updated: float, frames: bytes, waits: bool = False) -> tuple[Any, ...]:
     # With a delta a step there is nothing to merge: the sweeper need not come by.
     compact = bool(frames) and frames.count(b"event: step.delta") <= frames.count(b"event: step.start")
     return (
@@ -267,6 +281,7 @@ def _row(record: Record, status: str, updated: float, frames: bytes) -> tuple[An
         compact,
         _encode(record),
         frames,
+        -1 if waits else 0,
     )
 
 
@@ -324,9 +339,9 @@ def _stored(rows: list[Any]) -> Iterator[Stored]:
     """Rows of one interaction are neighbours, its segments in order."""
     for _, group in groupby(rows, key=lambda row: row[0]):
         segments = list(group)
-        _, record, status, updated, attempt, compacted, hidden, first, _ = segments[0]
-        frames = b"".join([first, *(row[8] for row in segments if row[8] is not None)])
-        yield Stored(_decode(record), status, updated, attempt, frames, bool(compacted), bool(hidden))
+        _, record, status, updated, attempt, compacted, hidden, crashes, first, _ = segments[0]
+        frames = b"".join([first, *(row[-1] for row in segments if row[-1] is not None)])
+        yield Stored(_decode(record), status, updated, attempt, frames, bool(compacted), bool(hidden), crashes)
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

@@ -1,0 +1,28 @@
+"""What an earlier attempt left open when it was cut short."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from antiphon import wire
+from antiphon.ports import Store, Tool
+from antiphon.run import Run
+from antiphon.toolsteps import lost, payload, tool_type
+
+
+async def close_cut(run: Run, store: Store, tools: Mapping[str, Tool]) -> None:
+    """Close the step that a crash cut short, with its error: clients that saw it see a legal continuation."""
+    step = run.state.open
+    if step is None:
+        return
+    index = len(run.state.steps)
+    error: wire.Status | None = wire.Status(code=14, message="The server stopped while this step was being written.")
+    tool = tools.get(tool_type(step)) if isinstance(step, wire.ToolResultStep) else None
+    if isinstance(step, wire.ToolResultStep) and run.state.deltas:
+        error = None  # all that it has to say is there: only its stop is not
+    elif isinstance(step, wire.ToolResultStep) and (tool is None or not tool.rerunnable):
+        # It may have had its effect, so it is not run again: the model is told that the outcome is unknown.
+        why = "The server stopped while this was running: whether it had its effect is not known."
+        await run.append(store, wire.StepDelta(index=index, delta=payload(lost(step, why))))
+        error = None
+    await run.append(store, wire.StepStop(index=index, error=error), hold=error is None)
