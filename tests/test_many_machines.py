@@ -226,3 +226,24 @@ def test_a_server_without_nats_and_others_keep_out_of_each_others_way(
     start("api")
     with pytest.raises(AssertionError, match="several need --nats"):
         server(SCRIPT, "--database", database)
+
+
+def test_a_run_that_waits_for_a_worker_can_be_cancelled(start: Start) -> None:
+    asked = start("api")
+    made = asked.create("long", model="scripted", background=True)
+    answer = asked.request("POST", f"{PATH}/{made['id']}/cancel")
+    assert answer.status == 200 and answer.json()["status"] == "cancelled"
+    assert state_of(whole(asked, made["id"])).status == "cancelled"
+    start("worker")
+    assert asked.get(made["id"])["status"] == "cancelled"
+
+
+def test_a_follower_on_a_server_that_is_told_to_stop_is_sent_nothing_twice(start: Start) -> None:
+    first = start("all")
+    id, seen = begin(first, LONG | {"background": True}, stop_at=5)
+    with closing(first.frames("GET", f"{PATH}/{id}?stream=true&last_event_id=evt_5")) as stream:
+        first.send(signal.SIGTERM)
+        rest = [frame for frame in stream if frame != log.DONE]
+    assert numbers([*seen, *rest]) == list(range(1, 6 + len(rest)))
+    other = start("all")
+    assert state_of([*seen, *rest, *whole(other, id, after=5 + len(rest))]).status == "completed"

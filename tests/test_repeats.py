@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -96,4 +97,20 @@ def test_a_deleted_interaction_is_begun_anew_under_its_name(server: ServerFactor
     one, name = server(SCRIPT), {"idempotency-key": "once"}
     first = one.request("POST", PATH, BODY, name).json()["id"]
     assert one.request("DELETE", f"{PATH}/{first}").status == 200
-    assert one.request("POST", PATH, BODY, name).json()["id"] != first
+    again = one.request("POST", PATH, BODY, name)
+    assert again.status == 200 and ids(one) == [again.json()["id"]]
+
+
+@pytest.mark.parametrize("more", [{}, {"background": True}, {"stream": True}], ids=["unary", "background", "stream"])
+def test_named_requests_that_come_at_once_are_one_run(server: ServerFactory, more: dict[str, Any]) -> None:
+    one, body = server(SCRIPT), {"model": "scripted", "input": "count"} | more
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: one.request("POST", PATH, body, {"idempotency-key": "once"}), range(8)))
+    assert {answer.status for answer in answers} == {200}
+    assert len(ids(one)) == 1
+
+
+def test_a_named_request_that_was_refused_may_be_sent_anew(server: ServerFactory) -> None:
+    one, name = server(SCRIPT), {"idempotency-key": "once"}
+    assert one.request("POST", PATH, BODY | {"model": "nobody"}, name).status == 404
+    assert one.request("POST", PATH, BODY, name).status == 200

@@ -54,7 +54,7 @@ class Archive:
             yield frames
             if frames is log.DONE:
                 return
-            after = log.reach(frames)
+            after = log.reach(frames) or after
         async for frames in self._trail(run.record.project, run.record.id, after):
             yield frames
 

@@ -19,8 +19,8 @@ from antiphon.ports import Bus, Store
 
 logger = logging.getLogger("antiphon.dispatch")
 
-QUIET_SECONDS = 8.0  # without a write, after which it is asked who runs an interaction
-EVERY_SECONDS = 4.0
+QUIET_SECONDS = 6.0  # without a write, after which it is asked who runs an interaction
+EVERY_SECONDS = 2.0
 _AT_ONCE = 64
 
 
@@ -61,7 +61,10 @@ class Dispatch:
     async def rescue(self) -> int:
         """Submit again what nobody runs. How many there were."""
         quiet = await self._store.unfinished(self._clock() - QUIET_SECONDS)
-        return sum(await asyncio.gather(*map(self._rescue, quiet[:_AT_ONCE])))
+        found = 0
+        for place in range(0, len(quiet), _AT_ONCE):
+            found += sum(await asyncio.gather(*map(self._rescue, quiet[place : place + _AT_ONCE])))
+        return found
 
     async def _rescue(self, id: str) -> bool:
         if await self._bus.queued(id) or await self._bus.running(id):

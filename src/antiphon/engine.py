@@ -223,9 +223,7 @@ class Engine:
     async def _advance(self, run: Run) -> None:
         record, state = run.record, run.state
         if state.position == "new":
-            await run.append(self.store, wire.InteractionCreated(interaction=resource.created(record)), hold=True)
-            id = record.id if record.store else ""
-            await run.append(self.store, wire.InteractionStatusUpdate(interaction_id=id, status="in_progress"))
+            await run.open(self.store)
         clients = clients_of(record.tools or ())
         until = self._clock() + self.limits.time
         cut = False
@@ -322,6 +320,8 @@ class Engine:
         if run.state.ended:
             return run.give_up()  # its end could not be written, and nobody was told otherwise
         try:
+            if run.state.position == "new":
+                await run.open(self.store)  # every log begins so, also that of a run that nobody came to
             cause = wire.Status(code=13, message=error.message) if error is not None else None
             if run.state.open is not None:
                 await run.append(self.store, wire.StepStop(index=len(run.state.steps), error=cause), hold=True)
@@ -361,7 +361,7 @@ class Engine:
         except asyncio.CancelledError:
             await self._give_back(run)
             raise
-        return None if run.state.ended else HELD_SECONDS
+        return None if run.kept else HELD_SECONDS
 
     async def _take_up(self, id: str) -> None:
         stored = await self.store.claim(id)

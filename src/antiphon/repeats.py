@@ -109,10 +109,12 @@ class Repeats:
 
     async def sweep(self, now: float) -> int:
         """Forget what nobody comes back for. How many."""
-        old = await self._ledger.due(_KIND, now, lease=60.0)
-        for entry in old:
-            await self._ledger.remove(entry.kind, entry.project, entry.id)
-        return len(old)
+        count = 0
+        while old := await self._ledger.due(_KIND, now, lease=60.0, size=1000):
+            for entry in old:
+                await self._ledger.remove(entry.kind, entry.project, entry.id)
+            count += len(old)
+        return count
 
 
 def _note(id: str, body: str, at: float) -> bytes:

@@ -97,6 +97,18 @@ class Run:
                 changed["tool_choice"] = ToolChoice("auto", turn.tool_choice.names)  # it has called what it had to
         return msgspec.structs.replace(turn, **changed) if changed else turn
 
+    @property
+    def kept(self) -> bool:
+        """Whether it has ended, and all of it is written."""
+        return self.state.ended and not self._waiting and self._fault is None
+
+    async def open(self, store: Store) -> None:
+        """The events that every log begins with."""
+        record = self.record
+        await self.append(store, wire.InteractionCreated(interaction=resource.created(record)), hold=True)
+        id = record.id if record.store else ""
+        await self.append(store, wire.InteractionStatusUpdate(interaction_id=id, status="in_progress"))
+
     async def append(self, store: Store, event: wire.InteractionEvent, *, hold: bool = False) -> None:
         """Add one event. With `hold` it is not shown or written before the next one is."""
         seq = self.state.seq + 1

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.addresses import Guard, is_public, literal
-from antiphon.fetch import Fetcher, _Pinned, _Unpack
+from antiphon.fetch import Fetcher, Pinned, _Unpack
 from antiphon.ports import Fetched, FetchError
 from websites import Website, answer, dribbling, endless, redirect, silent, website
 
@@ -295,7 +295,7 @@ def test_a_name_that_changes_its_address_between_check_and_connection_cannot():
 
 
 def test_no_socket_is_made_for_an_address_that_was_not_judged():
-    pinned = _Pinned(("127.0.0.1", "::1"))
+    pinned = Pinned(("127.0.0.1", "::1"))
     for family, address in ((socket.AF_INET, ("127.0.0.2", 80)), (socket.AF_INET6, ("::2", 80, 0, 0))):
         with pytest.raises(OSError, match="never judged"):
             pinned.socket((family, socket.SOCK_STREAM, 0, "", address))

@@ -22,7 +22,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 from antiphon import wire
-from antiphon.channel import LocalChannel
+from antiphon.channel import LocalChannel, Tail
 from antiphon.ports import Segment
 
 try:
@@ -44,63 +44,14 @@ _AWAY_SECONDS = 0.25  # the same while NATS is away: the store is then all there
 _CONNECT_SECONDS = 5.0  # how long a start waits for NATS
 _FETCH_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
+_LOST_SECONDS = 10.0  # after so long without, the client is taken to have given up
 _LARGEST = 512 * 2**10  # bytes in a message; NATS takes 1 MiB. What is larger is read from the store
-_RING = 256  # segments kept for followers that are a little behind
-_RING_BYTES = 2**20
 _OUTBOX = 4096
 _CONSUMER = "workers"
 
-_FAULTS = (NatsError, APIError, OSError, asyncio.TimeoutError)
+# RuntimeError: uvloop's word for a connection that has gone, which the client does not know.
+_FAULTS = (NatsError, APIError, OSError, asyncio.TimeoutError, RuntimeError)
 Reached = Callable[[Sequence[str]], Awaitable[dict[str, tuple[int, bool]]]]
-
-
-class Tail:
-    """What was heard of a run elsewhere: the latest segments, for all its followers here; None where one must look."""
-
-    def __init__(self) -> None:
-        self.followers = 0
-        self.heard = 0  # the number of the last event that followers have been told of, one way or another
-        self.ended = False
-        self.subscription: Any = None
-        self.subscribing = asyncio.Lock()
-        self._ring: deque[Segment | None] = deque()
-        self._bytes = 0
-        self._first = 0  # the place of the ring's first entry
-        self._waiting: list[asyncio.Future[None]] = []
-
-    @property
-    def next(self) -> int:
-        """The place of what is heard next."""
-        return self._first + len(self._ring)
-
-    def at(self, place: int) -> Segment | None:
-        """What was heard at a place; None, too, where that is no longer known."""
-        return self._ring[place - self._first] if place >= self._first else None
-
-    def hear(self, segment: Segment | None) -> None:
-        """Keep one more, and wake the followers."""
-        if segment is not None:
-            self.heard = max(self.heard, segment.last)
-            self._bytes += len(segment.frames)
-        self._ring.append(segment)
-        while len(self._ring) > _RING or (self._bytes > _RING_BYTES and len(self._ring) > 1):
-            oldest = self._ring.popleft()
-            self._first += 1
-            self._bytes -= len(oldest.frames) if oldest is not None else 0
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
-
-    async def more(self) -> None:
-        """Wait until something is heard."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        try:
-            await future
-        finally:
-            if future in self._waiting:
-                self._waiting.remove(future)
 
 
 class NatsChannel(LocalChannel):
@@ -133,8 +84,10 @@ class NatsBus:
         self._answering: dict[str, tuple[int, Callable[[], None]]] = {}
         self._answers: dict[str, Any] = {}  # subscriptions, by id
         self._carried: dict[str, Any] = {}  # messages whose work is under way here
-        self._outbox: deque[Callable[[], Awaitable[Any]]] = deque(maxlen=_OUTBOX)
+        self._outbox: deque[Callable[[], Awaitable[Any]]] = deque()
         self._posted = asyncio.Event()
+        self._here = asyncio.Event()  # set once NATS has been reached
+        self._seen = 0.0  # when it was last known to be connected
         self._tasks: list[asyncio.Task[None]] = []
         self._made = False  # whether the queue is known to be there
         self._closing = False
@@ -143,21 +96,46 @@ class NatsBus:
 
     async def start(self) -> None:
         """Connect. A NATS that is away is waited for a moment; then this goes on without, and comes back to it."""
-        connecting = asyncio.create_task(self._connect())
         self._tasks = [
-            connecting,
+            asyncio.create_task(self._keep()),
             asyncio.create_task(self._send()),
             asyncio.create_task(self._look()),
             asyncio.create_task(self._beat()),
         ]
-        done, _ = await asyncio.wait([connecting], timeout=_CONNECT_SECONDS)
-        if done:
-            connecting.result()
-        else:
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await self._here.wait()
+        except TimeoutError:
             logger.warning("NATS cannot be reached: going on without, until it can")
 
+    async def _keep(self) -> None:
+        """Be connected. The client comes back by itself; where it has given that up, there is a new one."""
+        while True:
+            try:
+                if self._is_lost():
+                    await self._connect()
+            except _FAULTS as error:
+                logger.debug("NATS: %s", error or type(error).__name__)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    def _is_lost(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if self._connection is None or self._connection.is_closed:
+            return True
+        if self.connected:
+            self._seen = now
+        return now - self._seen > _LOST_SECONDS
+
     async def _connect(self) -> None:
-        self._connection = await nats.connect(
+        old, self._connection = self._connection, None
+        if old is not None:
+            with contextlib.suppress(*_FAULTS):
+                async with asyncio.timeout(2):
+                    await old.close()
+        for tail in self._tails.values():
+            tail.subscription = None  # it was the old one's
+        self._answers.clear()
+        connection = await nats.connect(
             self._servers,
             name="antiphon",
             max_reconnect_attempts=-1,
@@ -169,7 +147,9 @@ class NatsBus:
             disconnected_cb=self._disconnected,
             reconnected_cb=self._reconnected,
         )
-        for id in self._answering:
+        self._connection, self._seen = connection, asyncio.get_running_loop().time()
+        self._here.set()
+        for id in list(self._answering):
             await self._subscribe_answer(id)
         await self._reconnected()
 
@@ -213,14 +193,14 @@ class NatsBus:
         return NatsChannel(log, lambda segment: self._publish(id, segment))
 
     def _publish(self, id: str, segment: Segment) -> None:
-        if not self.connected:
+        if not self.connected or len(self._outbox) >= _OUTBOX:
             return  # they read the store
         frames = segment.frames if len(segment.frames) <= _LARGEST else b""
         payload = b"%d %d\n%b" % (segment.first, segment.last, frames)
         self._post(lambda: self._connection.publish(f"{self._subject}.live.{id}", payload))
 
     def _post(self, send: Callable[[], Awaitable[Any]]) -> None:
-        """Have something said, in order; of too much the oldest is not said at all."""
+        """Have something said, in order."""
         self._outbox.append(send)
         self._posted.set()
 
@@ -424,13 +404,16 @@ class NatsBus:
                 message = None
                 while message is None:
                     try:
+                        if not self.connected:  # what is asked for now would be too old when it is heard
+                            await asyncio.sleep(_RETRY_SECONDS)
+                            continue
                         if source is None or not self._made:
-                            source = await (await self._queue()).pull_subscribe_bind(_CONSUMER, self._stream)
+                            source = await self._pull(source)
                         message = (await source.fetch(1, timeout=_FETCH_SECONDS))[0]
                     except TimeoutError:
                         continue
-                    except (*_FAULTS, AttributeError):  # AttributeError: not connected yet
-                        source, self._made = None, False
+                    except _FAULTS:
+                        self._made = False
                         await asyncio.sleep(_RETRY_SECONDS)
                 yield message
         finally:
@@ -438,6 +421,13 @@ class NatsBus:
             if source is not None:
                 with contextlib.suppress(*_FAULTS):
                     await source.unsubscribe()
+
+    async def _pull(self, old: Any) -> Any:
+        """Something to pull messages from, in the place of an old one, which NATS is to forget."""
+        if old is not None:
+            with contextlib.suppress(*_FAULTS):
+                await old.unsubscribe()
+        return await (await self._queue()).pull_subscribe_bind(_CONSUMER, self._stream)
 
     async def _carry(self, message: Any, take: Callable[[str], Awaitable[float | None]]) -> None:
         """Do one message's work, saying all the while that somebody does."""

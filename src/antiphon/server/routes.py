@@ -110,15 +110,24 @@ class Routes:
             raise wire.InvalidRequest("'Idempotency-Key' cannot be used with store=false: there is nothing to find.")
         project = request.scope["project"]
         asked = repeats.request_of(request.scope["key"], raw, header)
-        id = fresh = ids.interaction_id(time.time())
-        while (id := await self._repeats.begin(project, asked, fresh)) != fresh:
-            earlier = await self._earlier(project, id, body)
-            if earlier is not None:
-                request.scope["resource"] = id
-                return Answered(earlier, request, partial(self._repeats.answered, project, asked, id))
+        fresh = ids.interaction_id(time.time())
+        id = await self._repeats.begin(project, asked, fresh)
+        response = await self._earlier(project, id, body) if id != fresh else None
+        if response is None:
+            try:
+                # An id that was noted and never begun is begun now; of two that do so, one comes too late.
+                response = await self._begin(request, body, id)
+            except wire.AlreadyExists:
+                response = await self._earlier(project, id, body)
+            except wire.ApiError as error:
+                if "resource" not in request.scope and not isinstance(error, wire.Unavailable):
+                    await self._repeats.forget(project, asked, id)  # it was refused: there is nothing to find
+                raise
+        if response is None:
             await self._repeats.forget(project, asked, id)
-        response = await self._begin(request, body, fresh)
-        return Answered(response, request, partial(self._repeats.answered, project, asked, fresh))
+            raise wire.Unavailable("The interaction of this request is being deleted: send it again.")
+        request.scope["resource"] = id
+        return Answered(response, request, partial(self._repeats.answered, project, asked, id))
 
     async def _begin(self, request: Request, body: wire.CreateInteraction, id: str | None = None) -> Response:
         """Start an interaction; with an `id` one that a repeated request finds again."""
@@ -265,11 +274,13 @@ class Answered:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         waiting = not await self._request.is_disconnected()
+        streams = isinstance(self._response, EventStream)
 
         async def noting(message: Message) -> None:
             nonlocal waiting
             await send(message)
-            if waiting and message.get("body"):
+            # Of a stream the head is the answer: no client sends a request again after that.
+            if waiting and (streams or message.get("body")):
                 waiting = False
                 with contextlib.suppress(wire.ApiError):  # then it is noted as unanswered for a while: no harm
                     await self._done()
