@@ -204,6 +204,7 @@ CATCH_ALL = {
     "app/__init__.py: _sweep": "retention goes on after a round that failed",
     "app/__init__.py: _warm": "a model that does not start must not keep the others from starting",
     "bus/nats.py: NatsBus._carry": "one interaction that cannot be run must not keep a worker from the others",
+    "cli_backup.py: backup": "nothing half copied is left, whatever stopped it; it is raised again",
     "engine.py: Engine._attempt": "whatever happens to a run ends in its log",
     "toolbox.py: Toolbox._outcome": "a tool's fault is a result that the model sees",
     "toolbox.py: Toolbox.aclose": "one tool that cannot be closed must not keep the others open",

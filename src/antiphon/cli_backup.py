@@ -12,6 +12,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -44,17 +45,19 @@ def backup(data: Path, to: Path) -> int:
         raise BackupError(f"{to} is there already.")
     if not (databases := sorted(data.rglob("*.db"))):
         raise BackupError(f"There is nothing to back up in {data}.")
-    begun = to.with_name(f"{to.name}.part")
-    if begun.exists():
-        shutil.rmtree(begun)
-    begun.mkdir(mode=0o700, parents=True)
-    _copy_files(data, begun)
-    for path in sorted(databases, key=lambda path: len(path.parts)):  # those of single stores after what lists them
-        _copy_database(path, begun / path.relative_to(data))
-    _copy_files(data, begun)
-    size = sum(_on_disk(path) for path in begun.rglob("*"))
-    _on_disk(begun)
-    begun.rename(to)
+    to.absolute().parent.mkdir(parents=True, exist_ok=True)
+    begun = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.absolute().parent))
+    try:
+        _copy_files(data, begun)
+        for path in sorted(databases, key=lambda path: len(path.parts)):  # those of single stores after what lists them
+            _copy_database(path, begun / path.relative_to(data))
+        _copy_files(data, begun)
+        size = sum(_on_disk(path) for path in begun.rglob("*"))
+        _on_disk(begun)
+        begun.rename(to)
+    except BaseException:
+        shutil.rmtree(begun, ignore_errors=True)
+        raise
     _on_disk(to.absolute().parent)
     return size
 

@@ -101,6 +101,8 @@ class Settings:
         """Refuse what would be unsafe or could not work. Raises SettingsError."""
         if self.admin_key is not None and len(self.admin_key) < 16:
             raise SettingsError("An admin key has at least 16 characters.")
+        if self.admin_key is not None and self.admin_key in self.keys:
+            raise SettingsError("The admin key is also an API key: whoever uses the API could make keys.")
         names = [model.name for model in self.models]
         if len(set(names)) != len(names):
             raise SettingsError(f"Two models have the same name: {', '.join(names)}.")

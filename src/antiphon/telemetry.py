@@ -412,7 +412,7 @@ class Telemetry:
     async def begins(self, record: Record) -> None:
         """Count it; and keep with it, where it may go on elsewhere, which trace it belongs to."""
         if self._metrics is not None:
-            self._metrics.of("antiphon_interactions_started_total", record.model).inc()
+            self._metrics.of("antiphon_interactions_started_total", record.target).inc()
         if self._traces is not None and hasattr(record, "trace"):
             record.trace = self._traces.origin()
 
@@ -420,11 +420,11 @@ class Telemetry:
         """Count how it ended, how long it took, and its tokens."""
         if self._metrics is not None:
             of = self._metrics.of
-            of("antiphon_interactions_total", record.model, status).inc()
-            of("antiphon_interaction_seconds", record.model).observe(max(0.0, self._clock() - record.created))
+            of("antiphon_interactions_total", record.target, status).inc()
+            of("antiphon_interaction_seconds", record.target).observe(max(0.0, self._clock() - record.created))
             for kind in _KINDS if usage is not None else ():
                 if count := getattr(usage, f"total_{kind}_tokens"):
-                    of("antiphon_tokens_total", record.model, kind).inc(count)
+                    of("antiphon_tokens_total", record.target, kind).inc(count)
         if self._traces is not None:
             self._traces.end(record, status, usage)
 

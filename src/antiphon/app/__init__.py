@@ -266,9 +266,9 @@ def _edge(routes: ASGIApp, keyring: Keyring, settings: Settings, stack: AsyncExi
 
 async def _check_keys(keyring: Keyring, settings: Settings) -> None:
     """Whoever can be reached from elsewhere asks for keys, and so must have some, or be able to make some."""
-    if is_loopback(settings.host) or settings.keys or settings.admin_key is not None:
-        return
-    if not await keyring.page(size=1):
+    if await keyring.page(size=1):
+        keyring.required = True  # known before the first request, whatever becomes of the store then
+    elif not is_loopback(settings.host) and not settings.keys and settings.admin_key is None:
         raise SettingsError(
             f"{settings.host} can be reached from other machines, and there are no API keys. Make one with "
             "antiphon keys create, set ANTIPHON_API_KEYS (or --api-key), or listen on 127.0.0.1."

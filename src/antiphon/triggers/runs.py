@@ -30,6 +30,8 @@ _GOING = ("in_progress", "queued")
 # An interaction that stopped where its caller may go on has done what it could; its own status says how far it came.
 _WELL = ("completed", "incomplete", "requires_action")
 
+_STARTING = 10.0  # seconds that a start may take before the others have their turn
+
 
 class Interactions(Protocol):
     """What triggers ask of the engine."""
@@ -147,10 +149,11 @@ class Runs:
                 if await self._interactions.look(project, run.interaction) is None:
                     return await self._end(held, run, "timed_out", "It could not be started in time.")
             else:
-                await self._interactions.start(project, trigger.interaction, id=run.interaction, key=trigger.key)
+                async with asyncio.timeout(_STARTING):
+                    await self._interactions.start(project, trigger.interaction, id=run.interaction, key=trigger.key)
         except wire.AlreadyExists:
             pass
-        except (wire.RateLimited, wire.Unavailable):
+        except (wire.RateLimited, wire.Unavailable, TimeoutError):
             return held  # not now: again at the next look, for as long as the run may take
         except wire.ApiError as error:
             return await self._end(held, run, "failed", error.message)

@@ -26,6 +26,8 @@ from antiphon.triggers.scheduler import Scheduler
 from antiphon.wire import triggers as types
 
 _TIMEOUT, _MOST_FAILURES = 600, 5  # what the service takes where a trigger says nothing (its documents)
+_LONGEST_FILTER = 1000  # characters
+_MOST = 100  # triggers of a project
 _TERM = re.compile(r'\s*(status|state|display_name)\s*=\s*(?:"([^"]*)"|([\w.-]+))\s*', re.ASCII)
 _AND = re.compile(r"\sAND\s(?=(?:[^\"]*\"[^\"]*\")*[^\"]*$)")  # not within a text
 Test = Callable[[StoredTrigger], bool]
@@ -75,6 +77,8 @@ class Triggers:
             display_name=request.display_name,
             next_run=schedule.after(request.schedule, request.time_zone, now),
         )
+        if len(await self._shelf.ledger.entries(TRIGGER, project, size=_MOST)) >= _MOST:
+            raise wire.FailedPrecondition(f"A project has at most {_MOST} triggers: delete one first.")
         id = trigger_id(now)
         await self._shelf.add(project, id, trigger)
         return shown_trigger(id, trigger)
@@ -194,6 +198,8 @@ def _with_status(trigger: StoredTrigger, status: types.TriggerStatus, now: float
 
 def _filter(text: str) -> Test:
     """`status = "active"`, `display_name = "x"`, both with AND. Raises InvalidRequest."""
+    if len(text) > _LONGEST_FILTER:
+        raise wire.InvalidRequest(f"The text at 'filter' is longer than {_LONGEST_FILTER} characters.")
     tests = [_term(term) for term in _AND.split(text)] if text.strip() else []
     return lambda trigger: all(test(trigger) for test in tests)
 

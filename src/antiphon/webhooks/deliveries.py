@@ -356,7 +356,10 @@ class Deliveries:
         if body.webhook and (kept is None or (kept.state != "enabled" and not body.once)):
             return await self._done(entry)
         began = self._clock()
-        outcome = await self._post(kept, body)
+        try:
+            outcome = await self._post(kept, body)
+        except wire.FailedPrecondition as error:  # it cannot be signed here: that, too, does not go on for ever
+            outcome = Outcome(None, error.message)
         self._note(entry.project, began, self._clock())
         if not outcome.ok:
             return await self._failed(entry, body, outcome)
