@@ -78,7 +78,7 @@ def test_the_compose_files_servers_are_started_with_flags_and_variables_that_the
 ):
     service = composed()["services"][role]
     for name, value in service["environment"].items():
-        monkeypatch.setenv(name, VARIABLE.sub("a-secret-that-is-long", value))
+        monkeypatch.setenv(name, VARIABLE.sub(f"a-secret-that-is-long-{name}", value))
     options = served([VARIABLE.sub("scripted", one) for one in service["command"]])
     chosen = cli._settings(options)
     chosen.check()

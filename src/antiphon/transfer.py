@@ -28,6 +28,14 @@ class Line(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     events: list[wire.InteractionEvent]
 
 
+class _Record(Record, kw_only=True, forbid_unknown_fields=True):
+    """A record as a caller may give it: with nothing that would be lost."""
+
+
+class _Given(Line, kw_only=True, forbid_unknown_fields=True):
+    record: _Record
+
+
 def lines(chain: Iterable[Stored]) -> bytes:
     """A chain as lines, without the turns that have been deleted: they are only still there for the later ones."""
     kept = [stored for stored in chain if not stored.hidden]
@@ -42,7 +50,11 @@ def _line(stored: Stored, known: set[str]) -> bytes:
         msgspec.json.encode(
             Line(
                 record=msgspec.structs.replace(
-                    stored.record, project="", previous_interaction_id=previous if previous in known else None
+                    stored.record,
+                    project="",
+                    key="",
+                    trace="",
+                    previous_interaction_id=previous if previous in known else None,
                 ),
                 updated=stored.updated,
                 numbers=[number for number, _ in numbered],
@@ -59,7 +71,7 @@ def read(text: bytes, project: str, now: float, retention: float) -> list[Stored
     conversations: dict[str, str] = {}  # by the ids of the lines so far
     for place, line in enumerate(filter(None, text.split(b"\n")), 1):
         try:
-            stored = _stored(msgspec.json.decode(line, type=Line), now)
+            stored = _stored(msgspec.json.decode(line, type=_Given), now)
         except (
             msgspec.DecodeError,
             log.IllegalMove,
@@ -69,7 +81,7 @@ def read(text: bytes, project: str, now: float, retention: float) -> list[Stored
             ValueError,
         ) as error:
             raise wire.InvalidRequest(f"Line {place} is not an exported interaction: {error}") from None
-        record = stored.record
+        record = Record(**msgspec.structs.asdict(stored.record))
         if not _ID.fullmatch(record.id) or record.id in conversations:
             raise wire.InvalidRequest(f"Line {place} has an id that cannot be taken: '{record.id}'.")
         previous = record.previous_interaction_id
@@ -78,7 +90,13 @@ def read(text: bytes, project: str, now: float, retention: float) -> list[Stored
         # Never as given: a conversation's name is what back-ends keep its cache under.
         conversations[record.id] = conversations[previous] if previous is not None else record.id
         stored.record = msgspec.structs.replace(
-            record, conversation=conversations[record.id], expires=now + retention, project=project, store=True
+            record,
+            conversation=conversations[record.id],
+            expires=now + retention,
+            project=project,
+            store=True,
+            key="",
+            trace="",
         )
         chain.append(stored)
     if not chain:

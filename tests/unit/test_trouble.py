@@ -48,10 +48,17 @@ class Away(MemoryStore):
         self._maybe_fail()
         await super().append(id, attempt, status, segment)
 
-    async def create(self, record: Record, status: wire.InteractionStatus, segment: Segment | None = None) -> None:
+    async def create(
+        self,
+        record: Record,
+        status: wire.InteractionStatus,
+        segment: Segment | None = None,
+        *,
+        waits: bool = False,
+    ) -> None:
         if segment is not None:
             self._maybe_fail()
-        await super().create(record, status, segment)
+        await super().create(record, status, segment, waits=waits)
 
 
 class Slow:

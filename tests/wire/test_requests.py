@@ -244,7 +244,6 @@ REFUSED = {
 NOT_SERVED = {
     "agent_config": {"type": "dynamic"},
     "environment": "remote",
-    "webhook_config": {"uris": ["https://example.org/hook"]},
     "safety_settings": [{"type": "harassment", "threshold": "block_none"}],
     "cached_content": "cachedContents/1",
     "continuation_token": "token",
