@@ -11,8 +11,6 @@ Errors are in the API's form.
 from __future__ import annotations
 
 import hmac
-from datetime import UTC, datetime
-from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -21,14 +19,13 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon import wire
-from antiphon.faults import explain
 from antiphon.keyring import UNLIMITED, Key, Keyring, Limits, digest
-from antiphon.server.decoding import Malformed, check_depth
+from antiphon.resource import timestamp
+from antiphon.server import decoding, rest
 from antiphon.server.edge import key_of
 from antiphon.server.errors import JSON
 from antiphon.server.routes import Endpoint, Handler
 
-T = TypeVar("T")
 _LARGEST = 2**16  # bytes of a request
 _MOST = 1000  # keys in a page
 _WHO = "admin"  # what is noted as the key
@@ -67,8 +64,8 @@ def shown(key: Key, text: str | None = None) -> ShownKey:
         id=key.id,
         project=key.project,
         name=key.name,
-        create_time=_timestamp(key.created),
-        revoke_time=_timestamp(key.revoked) if key.revoked is not None else None,
+        create_time=timestamp(key.created),
+        revoke_time=timestamp(key.revoked) if key.revoked is not None else None,
         limits=key.limits,
         key=text,
     )
@@ -107,19 +104,17 @@ class Routes:
 
     async def create(self, request: Request) -> Response:
         """POST /admin/keys."""
-        asked = await _body(request, CreateKey)
+        asked = decoding.decode(await rest.received(request, _LARGEST), CreateKey)
         key, text = await self._keyring.create(asked.project, asked.name, asked.limits)
         request.scope["resource"] = key.id
         return _answer(shown(key, text))
 
     async def page(self, request: Request) -> Response:
         """GET /admin/keys."""
-        size = request.query_params.get("page_size", "100")
-        if not size.isascii() or not size.isdigit() or not 1 <= int(size[:9]) <= _MOST:
-            raise wire.InvalidRequest(f"{size[:100]!r} at 'page_size' is not a number from 1 to {_MOST}.")
-        keys = await self._keyring.page(request.query_params.get("page_token", ""), int(size) + 1)
-        more = keys[int(size) - 1].id if len(keys) > int(size) else None
-        return _answer(ShownKeys(keys=[shown(key) for key in keys[: int(size)]], next_page_token=more))
+        size = rest.count(request.query_params.get("page_size", "100"), _MOST)
+        keys = await self._keyring.page(request.query_params.get("page_token", ""), size + 1)
+        more = keys[size - 1].id if len(keys) > size else None
+        return _answer(ShownKeys(keys=[shown(key) for key in keys[:size]], next_page_token=more))
 
     async def get(self, request: Request) -> Response:
         """GET /admin/keys/{id}."""
@@ -134,27 +129,6 @@ class Routes:
         return _answer(shown(await self._keyring.revoke(request.path_params["id"])))
 
 
-async def _body(request: Request, kind: type[T]) -> T:
-    parts, size = [], 0
-    async for part in request.stream():
-        parts.append(part)
-        size += len(part)
-        if size > _LARGEST:
-            raise wire.InvalidRequest(f"The request is larger than {_LARGEST} bytes.")
-    body = b"".join(parts)
-    check_depth(body)
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        raise wire.InvalidRequest(explain(str(error))) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(str(error)) from None
-
-
 def _answer(value: msgspec.Struct) -> Response:
     # A key that has just been made stands in it: nothing on the way is to keep that.
     return Response(msgspec.json.encode(value), headers={"cache-control": "no-store"}, media_type=JSON)
-
-
-def _timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

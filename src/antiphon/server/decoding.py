@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from antiphon import wire
 from antiphon.faults import explain
 
+T = TypeVar("T")
 _create = msgspec.json.Decoder(wire.CreateInteraction)
 _DEEPEST = 128
 # Possessive: a byte is never looked at twice, whatever a hostile body has; a string that does not end is one all the same.
@@ -36,6 +37,17 @@ def check_depth(body: bytes) -> None:
                 raise Malformed(f"It is nested more than {_DEEPEST} deep.")
         elif kind in b"]}":
             depth -= 1
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """JSON as a type, spelled as the type has it. Raises Malformed, InvalidRequest."""
+    check_depth(body)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise wire.InvalidRequest(explain(str(error))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(str(error)) from None
 
 
 def create_interaction(body: bytes) -> wire.CreateInteraction:

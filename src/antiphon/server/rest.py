@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from antiphon import wire
 from antiphon.faults import explain
+from antiphon.server import decoding
 from antiphon.server.decoding import Malformed, check_depth
 from antiphon.server.errors import JSON
 
@@ -86,18 +87,23 @@ def flag(query: dict[str, str], name: str) -> bool:
     return value == "true"
 
 
+def count(text: str, most: int, place: str = "page_size") -> int:
+    """How many a page has, at most `most`. Raises InvalidRequest."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
+        raise wire.InvalidRequest(f"{text[:100]!r} at '{place}' is not a number from 1 to {most}.")
+    return int(text)
+
+
 def page(query: dict[str, str], most: int) -> tuple[int, int | None]:
     """How many a page has, at most `most`, and the number it begins after. Raises InvalidRequest."""
-    size = query.get("pageSize") or "10"
-    if not size.isascii() or not size.isdigit() or not 1 <= int(size[:9]) <= most:
-        raise wire.InvalidRequest(f"{size[:100]!r} at 'pageSize' is not a number from 1 to {most}.")
+    size = count(query.get("pageSize") or "10", most, "pageSize")
     if not (token := query.get("pageToken")):
-        return int(size), None
+        return size, None
     try:
         number = int(base64.urlsafe_b64decode(token))
         if not 0 <= number < 2**63:
             raise ValueError
-        return int(size), number
+        return size, number
     except ValueError:
         raise wire.InvalidRequest(f"{token[:100]!r} at 'pageToken' is none of ours.") from None
 
@@ -107,16 +113,27 @@ def token(items: Sequence[Any], size: int) -> str | None:
     return base64.urlsafe_b64encode(str(items[size - 1].seq).encode()).decode() if len(items) > size else None
 
 
-async def body(request: Request, kind: type[T]) -> T:
-    """The request's JSON, in camelCase or, as the Python client sends it, in snake_case. Raises InvalidRequest."""
+async def received(request: Request, largest: int = _LARGEST) -> bytes:
+    """The request's bytes. Raises InvalidRequest for more than `largest`."""
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
         parts.append(part)
         size += len(part)
-        if size > _LARGEST:
-            raise wire.InvalidRequest(f"The request is larger than {_LARGEST} bytes.")
-    return decode(b"".join(parts), kind)
+        if size > largest:
+            raise wire.InvalidRequest(f"The request is larger than {largest} bytes.")
+    return b"".join(parts)
+
+
+async def body(request: Request, kind: type[T]) -> T:
+    """The request's JSON, in camelCase or, as the Python client sends it, in snake_case. Raises InvalidRequest."""
+    return decode(await received(request), kind)
+
+
+async def plain_body(request: Request, kind: type[T], largest: int = _LARGEST) -> T:
+    """The request's JSON, in snake_case only; nothing at all is an empty object. Raises InvalidRequest, Malformed."""
+    data = await received(request, largest)
+    return decoding.decode(data if data.strip() else b"{}", kind)
 
 
 def decode(data: bytes, kind: type[T]) -> T:

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from antiphon import wire
-from antiphon.faults import explain
 from antiphon.server import rest
-from antiphon.server.decoding import Malformed, check_depth
+from antiphon.server.rest import Handler
 from antiphon.triggers import Triggers
 from antiphon.wire import triggers as types
 
-T = TypeVar("T")
-Handler = Callable[[Request], Awaitable[Response]]
-_LARGEST = 2**20  # bytes: a trigger is read at every tick
 _MOST, _USUAL = 1000, 50  # items of a page
 
 
@@ -47,7 +41,7 @@ class Routes:
     async def create(self, request: Request) -> Response:
         """POST /triggers."""
         rest.query(request)
-        body = await _body(request, types.CreateTrigger)
+        body = await rest.plain_body(request, types.CreateTrigger)
         made = await self._triggers.create(request.scope["project"], body, request.scope["key"])
         request.scope["resource"] = made.id  # for the audit log
         return rest.answer(made)
@@ -56,7 +50,9 @@ class Routes:
         """GET /triggers: the newest first."""
         query = rest.query(request, "filter", "pageSize", "pageToken")
         filter = query.get("filter", "")
-        page = await self._triggers.page(request.scope["project"], filter, _size(query), _after(query))
+        page = await self._triggers.page(
+            request.scope["project"], filter, rest.count(query.get("pageSize") or str(_USUAL), _MOST), _after(query)
+        )
         return rest.answer(msgspec.structs.replace(page, next_page_token=_token(page.next_page_token)))
 
     async def get(self, request: Request) -> Response:
@@ -67,7 +63,7 @@ class Routes:
     async def update(self, request: Request) -> Response:
         """PATCH /triggers/{id}: a name, or a status to pause or resume it."""
         rest.query(request)
-        body = await _body(request, types.UpdateTrigger)
+        body = await rest.plain_body(request, types.UpdateTrigger)
         return rest.answer(await self._triggers.update(request.scope["project"], request.path_params["id"], body))
 
     async def delete(self, request: Request) -> Response:
@@ -79,38 +75,17 @@ class Routes:
     async def run(self, request: Request) -> Response:
         """POST /triggers/{id}/executions: run it now."""
         rest.query(request)
-        await _body(request, types.RunTrigger)
+        await rest.plain_body(request, types.RunTrigger)
         return rest.answer(await self._triggers.run(request.scope["project"], request.path_params["id"]))
 
     async def executions(self, request: Request) -> Response:
         """GET /triggers/{id}/executions: the newest first."""
         query = rest.query(request, "pageSize", "pageToken")
         project, id = request.scope["project"], request.path_params["id"]
-        page = await self._triggers.executions(project, id, _size(query), _after(query))
+        page = await self._triggers.executions(
+            project, id, rest.count(query.get("pageSize") or str(_USUAL), _MOST), _after(query)
+        )
         return rest.answer(msgspec.structs.replace(page, next_page_token=_token(page.next_page_token)))
-
-
-async def _body(request: Request, kind: type[T]) -> T:
-    """The request's JSON; nothing at all is an empty object. Raises InvalidRequest, Malformed."""
-    data = b""
-    async for part in request.stream():
-        data += part
-        if len(data) > _LARGEST:
-            raise wire.InvalidRequest(f"The request is larger than {_LARGEST} bytes.")
-    check_depth(data)
-    try:
-        return msgspec.json.decode(data if data.strip() else b"{}", type=kind)
-    except msgspec.ValidationError as error:
-        raise wire.InvalidRequest(explain(str(error))) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(str(error)) from None
-
-
-def _size(query: dict[str, str]) -> int:
-    value = query.get("pageSize") or str(_USUAL)
-    if not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= _MOST:
-        raise wire.InvalidRequest(f"{value[:100]!r} at 'page_size' is not a number from 1 to {_MOST}.")
-    return int(value)
 
 
 def _token(id: str | None) -> str | None:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import TypeVar
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from antiphon import wire
-from antiphon.faults import explain
 from antiphon.server import rest
-from antiphon.server.decoding import Malformed, check_depth
 from antiphon.server.rest import Handler
 from antiphon.webhooks.deliveries import Deliveries
 from antiphon.wire import webhooks as types
 
-T = TypeVar("T")
 _LARGEST = 1 << 16  # bytes of a request
 _PAGE, _MOST = 50, 1000
 _CAMEL = re.compile(r"(?<=[a-z])([A-Z])")
@@ -50,16 +45,14 @@ class Routes:
     async def create(self, request: Request) -> Response:
         """POST /webhooks."""
         rest.query(request)
-        body = await _body(request, types.CreateWebhook)
+        body = await rest.plain_body(request, types.CreateWebhook, _LARGEST)
         return rest.answer(await self._webhooks.create(request.scope["project"], body))
 
     async def page(self, request: Request) -> Response:
         """GET /webhooks: the oldest first."""
         query = rest.query(request, "pageSize", "pageToken")
-        size = query.get("pageSize") or str(_PAGE)
-        if not size.isascii() or not size.isdigit() or not 1 <= int(size[:9]) <= _MOST:
-            raise wire.InvalidRequest(f"{size[:100]!r} at 'page_size' is not a number from 1 to {_MOST}.")
-        page = await self._webhooks.page(request.scope["project"], _after(query.get("pageToken", "")), int(size))
+        size = rest.count(query.get("pageSize") or str(_PAGE), _MOST)
+        page = await self._webhooks.page(request.scope["project"], _after(query.get("pageToken", "")), size)
         if page.next_page_token is not None:
             page.next_page_token = base64.urlsafe_b64encode(page.next_page_token.encode()).decode()
         return rest.answer(page)
@@ -73,7 +66,7 @@ class Routes:
         """PATCH /webhooks/{id}: what `update_mask` names, or all that is given."""
         mask = rest.query(request, "updateMask").get("updateMask")
         names = [_CAMEL.sub(r"_\1", name.strip()).lower() for name in mask.split(",")] if mask else None
-        body = await _body(request, types.UpdateWebhook)
+        body = await rest.plain_body(request, types.UpdateWebhook, _LARGEST)
         project, id = request.scope["project"], request.path_params["id"]
         return rest.answer(await self._webhooks.update(project, id, body, names))
 
@@ -86,14 +79,14 @@ class Routes:
     async def ping(self, request: Request) -> Response:
         """POST /webhooks/{id}:ping."""
         rest.query(request)
-        await _body(request, types.PingWebhook)
+        await rest.plain_body(request, types.PingWebhook, _LARGEST)
         await self._deliveries.ping(request.scope["project"], request.path_params["id"])
         return rest.answer(types.PingedWebhook())
 
     async def rotate(self, request: Request) -> Response:
         """POST /webhooks/{id}:rotateSigningSecret: the previous secrets hold for a day more, unless it is said."""
         rest.query(request)
-        behavior = (await _body(request, types.RotateSigningSecret)).revocation_behavior or ""
+        behavior = (await rest.plain_body(request, types.RotateSigningSecret, _LARGEST)).revocation_behavior or ""
         at_once = behavior.lower() == "revoke_previous_secrets_immediately"
         project, id = request.scope["project"], request.path_params["id"]
         return rest.answer(types.RotatedSigningSecret(secret=await self._webhooks.rotate(project, id, at_once=at_once)))
@@ -101,25 +94,6 @@ class Routes:
     async def jwks(self, request: Request) -> Response:
         """GET /.well-known/jwks.json: anybody may know them."""
         return rest.answer(await self._deliveries.tokens.jwks(), {"cache-control": "public, max-age=300"})
-
-
-async def _body(request: Request, kind: type[T]) -> T:
-    """The request's JSON; nothing at all is an empty object. Raises InvalidRequest, Malformed."""
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        parts.append(part)
-        size += len(part)
-        if size > _LARGEST:
-            raise wire.InvalidRequest(f"The request is larger than {_LARGEST} bytes.")
-    body = b"".join(parts)
-    check_depth(body)
-    try:
-        return msgspec.json.decode(body if body.strip() else b"{}", type=kind)
-    except msgspec.ValidationError as error:
-        raise wire.InvalidRequest(explain(str(error))) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(str(error)) from None
 
 
 def _after(token: str) -> str:
