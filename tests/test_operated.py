@@ -133,6 +133,7 @@ def test_metrics_tell_what_was_done_and_name_no_interaction(server: ServerFactor
     assert tool[1:] == ("ok", "google_search") and done[tool] == 1
     assert done["antiphon_http_requests_total", "GET", "/interactions/{id}", "200"] == 1
     assert done["antiphon_stream_first_event_seconds_count", "/interactions"] == 1
+    assert done["antiphon_model_first_chunk_seconds_count", "scripted"] >= 1
     assert done["antiphon_stored_events_total",] >= 10
     assert now["antiphon_part_up", "store"] == 1 and now["antiphon_open_streams",] == 0
     assert now["antiphon_interactions_in_progress",] == 0

@@ -80,6 +80,9 @@ def test_a_run_killed_at_an_event_is_continued_and_resumes_from_every_event_seen
         assert frames_of(one, id, after=earlier) == whole[earlier:], "what clients were sent is what is kept"
     stored = one.get(id)
     assert stored["status"] == "completed" and stored["steps"][0]["type"] == "user_input"
+    said = [step for step in stored["steps"][1:] if step["type"] == "model_output"]
+    assert not any(step.get("content") for step in said if "error" in step), "what is said anew stands once"
+    assert [step["content"][0]["text"] for step in said if "error" not in step][-1] == "Here it is."
 
 
 def test_the_run_has_as_many_events_as_these_tests_kill_it_at(server: ServerFactory) -> None:

@@ -20,13 +20,14 @@ import msgspec
 
 from antiphon import ids, intake, log, logs, resource, transfer, wire
 from antiphon.archive import Archive
-from antiphon.citations import cite
 from antiphon.decide import CallModel, Done, RunTools, clients_of, decide
+from antiphon.desk import RunDesk
 from antiphon.pasts import Pasts, said_by
+from antiphon.perform import Performer
 from antiphon.ports import (
+    Agent,
     Bus,
     Fenced,
-    Finish,
     Model,
     Record,
     Resolution,
@@ -39,14 +40,15 @@ from antiphon.ports import (
 )
 from antiphon.readings import Readings
 from antiphon.recovery import close_cut
-from antiphon.run import Limits, Run, Silence, Writer
-from antiphon.toolbox import Toolbox
-from antiphon.toolsteps import payload, result_of, tool_type
+from antiphon.run import Limits, Run
+from antiphon.toolbox import Toolbox, available
 from antiphon.watchers import Watchers
 
 logger = logging.getLogger("antiphon.engine")
 
 HELD_SECONDS = 6.0  # after which it is seen whether whoever runs an interaction still does
+SUSPECT = 2  # crashes, after which a run may be what crashes the server
+ALONE_SECONDS = 60.0  # for how long the next suspect waits for one that has not ended
 NEWEST = 2**31 - 1  # an attempt after all others
 
 
@@ -67,6 +69,7 @@ class Engine:
         tools: Mapping[str, Tool] | None = None,
         watchers: Sequence[Watcher] = (),
         limits: Limits | None = None,
+        agents: Mapping[str, Agent] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
@@ -76,7 +79,9 @@ class Engine:
         self._resolve = resolve
         self._key = key
         self._tools = dict(tools or {})
+        self._agents = dict(agents or {})
         self._watchers = Watchers(watchers)
+        self._performer = Performer(store=store, models=models, watchers=self._watchers, limits=self.limits, key=key)
         self._clock = clock
         self._live: dict[str, Run] = {}
         self._stopping = False
@@ -127,12 +132,12 @@ class Engine:
     ) -> tuple[Record, Turn]:
         """What a request asks for, checked; nothing is begun or kept. Raises ApiError."""
         intake.check(request)
-        if request.agent is not None:
-            raise wire.NotFound(f"Agent '{request.agent}' is not served here.")
-        assert request.model is not None
-        resolved = self._resolve(request.model)
+        agent = self._agent(request)
+        resolved = self._resolve(request.agent or request.model or "")
         parent, past = await self._past(project, request.previous_interaction_id)
         found = intake.steps(request.input)
+        if agent is not None:
+            agent.check(request, found)
         intake.check_results(found, past)
         intake.check_signatures(found, self._key)
         intake.check_modalities(found, self.models[resolved.target].modalities, resolved.served_as)
@@ -148,7 +153,9 @@ class Engine:
             target=resolved.target,
             input=found,
             request=msgspec.structs.replace(request, input=None),
-            tools=intake.effective_tools(request, found, parent),
+            tools=intake.effective_tools(request, found, parent)
+            if agent is None or request.tools is not None
+            else await available(self._tools, agent.tools(request), project),
             previous_interaction_id=request.previous_interaction_id,
             substitution=intake.substitution(resolved),
             background=bool(request.background),
@@ -160,6 +167,15 @@ class Engine:
             if (tool := self._tools.get(str(declared.__struct_config__.tag))) is not None:
                 await tool.check(declared, project, f"tools[{place}]")
         return record, turn
+
+    def _agent(self, request: wire.CreateInteraction) -> Agent | None:
+        """Who is asked, where it is no model. Raises NotFound, and InvalidRequest for an agent's name in the wrong place."""
+        if request.model in self._agents:
+            raise wire.InvalidRequest(f"'{request.model}' at 'model' is an agent: ask for it with 'agent'.")
+        if request.agent is not None and request.agent not in self._agents:
+            served = ", ".join(map(repr, self._agents)) or "none"
+            raise wire.NotFound(f"Agent '{request.agent}' is not served here. Agents: {served}.")
+        return self._agents[request.agent] if request.agent is not None else None
 
     async def _past(self, project: str, id: str | None) -> tuple[Record | None, Sequence[wire.Step]]:
         """The interaction that a request goes on from, and all that was said up to its end."""
@@ -224,6 +240,9 @@ class Engine:
         record, state = run.record, run.state
         if state.position == "new":
             await run.open(self.store)
+        if record.request.agent is not None:
+            desk = RunDesk(run, self._performer, self.store, self._watchers, self._key, self._clock)
+            return await self._end(run, await self._agents[record.request.agent].run(desk))
         clients = clients_of(record.tools or ())
         until = self._clock() + self.limits.time
         cut = False
@@ -234,75 +253,12 @@ class Engine:
                 case _ if state.steps and self._clock() > until:
                     raise wire.DeadlineExceeded(f"The interaction took longer than {self.limits.time:g} s.")
                 case CallModel():
-                    cut = await self._call_model(run)
+                    cut = await self._performer.call_model(run)
                 case RunTools(calls):
                     for call in calls:
                         if self._clock() > until:
                             break  # and out: the look at the time comes next
-                        await self._run_tool(run, call)
-
-    async def _call_model(self, run: Run) -> bool:
-        """Let the model go on; True when a token limit cut it short."""
-        if run.tools is not None:
-            run.turn = await run.tools.open(run.record, run.turn, self._room(run))
-        turn = run.question(self._room(run))
-        config = run.record.request.generation_config
-        summaries = config is not None and config.thinking_summaries == "auto"
-        passages = tuple(run.readings.passages)
-        sources = partial(cite, passages=passages) if passages and not (turn.schema or turn.json_object) else None
-        writer = Writer(run, self.store, self._key, summaries=summaries, cite=sources)
-        finish: Finish | None = None
-        with self._watchers.around(run.record, "chat", turn.model) as told:
-            try:
-                with Silence(self.limits.silence) as silence:
-                    async for delta in self.models[turn.model].stream(turn):
-                        silence.broken()
-                        if isinstance(delta, Finish):
-                            finish = delta
-                        else:
-                            await writer.take(delta)
-            except TimeoutError:
-                raise wire.DeadlineExceeded(f"The model said nothing for {self.limits.silence:g} s.") from None
-            if finish is None:
-                raise wire.Internal("The model's answer broke off.")
-            tokens = finish.tokens
-            told.update(finish_reason=finish.reason, input_tokens=tokens.input, output_tokens=tokens.output)
-        run.usage = run.usage.then(finish.tokens)
-        await writer.end(run.usage)
-        cut = finish.reason == "length"
-        if turn.schema is not None and not cut:
-            intake.check_answer(run.state.steps, turn.schema)
-        return cut
-
-    def _room(self, run: Run) -> int:
-        return int(getattr(self.models[run.turn.model], "room", self.limits.room))
-
-    async def _run_tool(self, run: Run, call: wire.ToolCallStep) -> None:
-        assert run.tools is not None
-        index = len(run.state.steps)
-        await run.append(self.store, wire.StepStart(index=index, step=result_of(call)))
-        await run.flush(self.store)  # what may have effects has left its trace before it begins
-        run.turn = await run.tools.open(run.record, run.turn, self._room(run))
-        with self._watchers.around(run.record, "execute_tool", tool_type(call)) as told:
-            result, figures = await run.tools.run(call)
-            told["error"] = "error" if getattr(result, "is_error", None) else None
-        await run.append(self.store, wire.StepDelta(index=index, delta=payload(result)), hold=bool(figures))
-        await run.append(self.store, wire.StepStop(index=index), hold=True)
-        run.readings.add(run.state.steps[index])
-        if figures:
-            await self._show(run, figures)
-
-    async def _show(self, run: Run, figures: Sequence[wire.ImageContent]) -> None:
-        """What a tool drew, as output of the model.
-
-        Held back, so that it is written in one piece with the result: a log that breaks off has all of it or none.
-        """
-        index = len(run.state.steps)
-        await run.append(self.store, wire.StepStart(index=index, step=wire.ModelOutputStep()), hold=True)
-        for figure in figures:
-            shown = wire.ImageDelta(data=figure.data, mime_type=figure.mime_type)
-            await run.append(self.store, wire.StepDelta(index=index, delta=shown), hold=True)
-        await run.append(self.store, wire.StepStop(index=index), hold=True)
+                        await self._performer.run_tool(run, call)
 
     async def _end(self, run: Run, status: wire.InteractionStatus) -> None:
         run.updated = self._clock()
@@ -338,12 +294,37 @@ class Engine:
     async def recover(self) -> int:
         """Go on with every run that a stop of the server cut short. How many there were."""
         unfinished = await self.store.unfinished()
+        suspect: asyncio.Task[None] | None = None
         for id in unfinished:
             try:
-                await self._take_up(id)
+                stored = await self.store.claim(id)
+                if stored is not None and SUSPECT <= stored.crashes < self.limits.attempts:
+                    await self.store.release(id, stored.attempt)
+                    suspect = self._hold_back(stored, suspect)
+                elif stored is not None:
+                    await self._resume(stored)
             except Exception:  # one that cannot be read must not keep the others, and the server, from going on
                 logger.exception("interaction %s cannot be gone on with", id)
         return len(unfinished)
+
+    def _hold_back(self, stored: Stored, before: asyncio.Task[None] | None) -> asyncio.Task[None]:
+        """Go on with one that may be what stopped the server after the one before it, so that it is told from the others."""
+        run = self._adopt(stored)
+        self._live[run.record.id] = run
+        run.task = asyncio.create_task(self._take_turn(run, before))
+        self._tasks.add(run.task)
+        run.task.add_done_callback(self._tasks.discard)
+        run.task.add_done_callback(lambda _: self._ended(run))
+        return run.task
+
+    async def _take_turn(self, run: Run, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before], timeout=ALONE_SECONDS)
+        stored = await self.store.claim(run.record.id)
+        if stored is not None:
+            run.attempt = stored.attempt
+            if await self._ready(run, stored):
+                await self._guard(run)
 
     async def work(self, id: str) -> float | None:
         """Run an interaction that was handed over. Cancelled, it is given back for another to go on with.
@@ -391,16 +372,23 @@ class Engine:
         return run
 
     async def _resume(self, stored: Stored) -> None:
+        run = self._adopt(stored)
+        if await self._ready(run, stored):
+            self._start(run)
+
+    async def _ready(self, run: Run, stored: Stored) -> bool:
+        """Whether it can go on; where it cannot, it is ended with the reason."""
         record = stored.record
         chain = await self.store.lineage(record.project, record.id)
         past = said_by(chain[:-1])
-        run = self._adopt(stored)
         try:
             await close_cut(run, self.store, self._tools)
             if not chain:
                 raise wire.Internal("The interaction expired while the server was stopped.")
             if stored.crashes >= self.limits.attempts:
                 raise wire.Internal(f"The server stopped {stored.crashes} times during this interaction.")
+            if record.request.agent is not None and record.request.agent not in self._agents:
+                raise wire.NotFound(f"The agent '{record.request.agent}' is no longer served.")
             if record.target not in self.models:
                 raise wire.ModelNotFound(f"The model '{record.target}' is no longer configured.")
             run.turn = intake.turn(record, past, self._tools, followed=True)
@@ -408,8 +396,8 @@ class Engine:
         except wire.ApiError as error:
             await self._close(run, "failed", error)
             run.channel.close()
-            return
-        self._start(run)
+            return False
+        return True
 
     # ------------------------------------------------------------------ bring in
 

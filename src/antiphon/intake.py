@@ -52,6 +52,8 @@ def check(request: wire.CreateInteraction) -> None:
         raise wire.InvalidRequest("background=true is required when webhook_config is specified.")
     if request.agent is not None:
         _refuse(request, "generation_config", "is not allowed with 'agent'.")
+    else:
+        _refuse(request, "agent_config", "needs an 'agent'.")
     for name, why in _NOT_SERVED.items():
         _refuse(request, name, why)
     for name in ("speech_config", "image_config", "video_config", "transcription_config"):
@@ -83,7 +85,6 @@ def _check_labels(labels: dict[str, str]) -> None:
 
 
 _NOT_SERVED = {
-    "agent_config": "needs an agent, and this server has none.",
     "environment": "is not supported on this server: it has no sandboxes for agents.",
     "safety_settings": "is not available on the Gemini API, nor on this server.",
     "cached_content": "is not supported: chain interactions with 'previous_interaction_id', their prefix is cached.",
@@ -339,11 +340,7 @@ def check_signatures(found: Sequence[wire.Step], key: bytes) -> None:
 
 
 def _own_thought(step: wire.ThoughtStep, key: bytes) -> bool:
-    try:
-        signature.unseal(key, step.signature or "")
-    except ValueError:
-        return False
-    return True
+    return any(signature.sealed(key, step.signature or "", purpose) for purpose in ("", signature.STAGE))
 
 
 # ---------------------------------------------------------------------------------------------------- the turn

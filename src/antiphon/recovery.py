@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from antiphon import wire
 from antiphon.ports import Store, Tool
+from antiphon.resource import CUT
 from antiphon.run import Run
 from antiphon.toolsteps import lost, payload, tool_type
 
@@ -16,7 +17,7 @@ async def close_cut(run: Run, store: Store, tools: Mapping[str, Tool]) -> None:
     if step is None:
         return
     index = len(run.state.steps)
-    error: wire.Status | None = wire.Status(code=14, message="The server stopped while this step was being written.")
+    error: wire.Status | None = wire.Status(code=CUT, message="The server stopped while this step was being written.")
     tool = tools.get(tool_type(step)) if isinstance(step, wire.ToolResultStep) else None
     if isinstance(step, wire.ToolResultStep) and run.state.deltas:
         error = None  # all that it has to say is there: only its stop is not

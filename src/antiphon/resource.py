@@ -12,6 +12,8 @@ import msgspec
 from antiphon import log, wire
 from antiphon.ports import Record, Tokens
 
+CUT = 14  # the code of a step that a stop of the server cut short; the attempt that goes on begins it anew
+
 
 def timestamp(seconds: float) -> str:
     """RFC 3339 in UTC, whole seconds, as the service writes it."""
@@ -69,13 +71,19 @@ def tokens(usage: wire.Usage | None) -> Tokens:
     )
 
 
+def _model(record: Record) -> str | None:
+    """The name that answers; an agent's answer has the agent's."""
+    return record.model if record.request.agent is None else None
+
+
 def created(record: Record) -> wire.StreamInteraction:
     """The interaction as the first event shows it. Without `store` it has no id to come back to (recorded)."""
     return wire.StreamInteraction(
         id=record.id if record.store else "",
         status="in_progress",
         object="interaction",
-        model=record.model,
+        model=_model(record),
+        agent=record.request.agent,
         model_substitution=record.substitution,
     )
 
@@ -92,7 +100,8 @@ def completed(
         updated=timestamp(updated),
         service_tier="standard",
         object="interaction",
-        model=record.model,
+        model=_model(record),
+        agent=record.request.agent,
         errors=state.errors or None,
         error=state.errors[0] if state.errors else None,
         model_substitution=record.substitution,
@@ -109,12 +118,20 @@ def summary(record: Record, last: wire.InteractionEvent | None, updated: float) 
     return msgspec.structs.replace(interaction(record, state, updated, whole=True), steps=None)
 
 
+def _without_the_cut(step: wire.Step) -> wire.Step:
+    """A step as the resource has it. What a stop of the server cut short was said anew: the words stand once."""
+    if isinstance(step, wire.ModelOutputStep) and step.error is not None and step.error.code == CUT:
+        return msgspec.structs.replace(step, content=None)
+    return step
+
+
 def interaction(
     record: Record, state: log.State, updated: float, *, whole: bool = False, include_input: bool = False
 ) -> wire.Interaction:
     """The resource: the generated steps as POST shows them, or with `whole` the timeline and the request as GET does."""
     seen = state.interaction
     request = record.request
+    said = [_without_the_cut(step) for step in state.timeline()]
     more: dict[str, Any] = {}
     if whole:
         more = {
@@ -133,9 +150,11 @@ def interaction(
         created=timestamp(record.created),
         updated=(seen.updated if seen is not None else None) or timestamp(updated),
         service_tier="standard",
-        steps=[*record.input, *state.timeline()] if whole else state.timeline(),
+        steps=[*record.input, *said] if whole else said,
         object="interaction",
-        model=record.model,
+        model=_model(record),
+        agent=record.request.agent,
+        agent_config=request.agent_config if whole else None,
         labels=request.labels,
         webhook_config=request.webhook_config,
         errors=state.errors or None,

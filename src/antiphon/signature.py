@@ -20,6 +20,9 @@ _LONGEST = 64 * 2**20
 PLACEHOLDERS = frozenset({"skip_thought_signature_validator", "context_engineering_is_the_way_to_go"})
 
 
+STAGE = "stage"  # what is sealed of an agent's work
+
+
 def _mac(key: bytes, body: bytes, purpose: str) -> bytes:
     return hmac.digest(key, _VERSION + purpose.encode() + body, hashlib.sha256)[:_MAC]
 
@@ -28,6 +31,15 @@ def seal(key: bytes, text: str, purpose: str = "") -> str:
     """A signature that holds `text`. What is sealed for one purpose does not pass for another; '' is a thought's."""
     body = zlib.compress(text.encode(), 6)
     return base64.b64encode(_VERSION + _mac(key, body, purpose) + body).decode()
+
+
+def sealed(key: bytes, signature: str, purpose: str = "") -> bool:
+    """Whether this server, or one with its key, made it for this purpose."""
+    try:
+        unseal(key, signature, purpose)
+    except ValueError:
+        return False
+    return True
 
 
 def unseal(key: bytes, signature: str, purpose: str = "") -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from antiphon import readings, wire
+from antiphon import ids, readings, wire
 from antiphon.ports import Outcome, Record, Session, Tool, Turn, Use
 from antiphon.toolsteps import bare, lost, result_of, tool_type
 
@@ -25,6 +26,7 @@ class Toolbox:
         self._seconds = seconds
         self._sessions: list[tuple[str, Session]] = []
         self._names: dict[str, Session] = {}
+        self._uses: list[tuple[Use, Session]] = []
         self._opened = False
 
     async def open(self, record: Record, turn: Turn, room: int) -> Turn:
@@ -45,6 +47,7 @@ class Toolbox:
             if _type(declared) in self._tools
         ]
         opened = await self._begin(uses)
+        self._uses = list(zip(uses, opened, strict=True))
         self._take_names(opened, {function.name for function in turn.functions})
         told = [turn.system_instruction, *(session.instructions for session in opened)]
         return msgspec.structs.replace(turn, system_instruction="\n\n".join(filter(None, told)) or None)
@@ -85,6 +88,19 @@ class Toolbox:
         ]
         return (*own, *theirs)
 
+    def functions(self) -> dict[str, tuple[wire.Function, ...]]:
+        """What the tools can be used for, by their types."""
+        found: dict[str, tuple[wire.Function, ...]] = {}
+        for type, session in self._sessions:
+            theirs = (function for function in session.functions if self._names.get(function.name or "") is session)
+            found[type] = (*found.get(type, ()), *theirs)
+        return found
+
+    def type_of(self, name: str) -> str:
+        """The type of the tool that a function belongs to; '' where there is none."""
+        session = self._names.get(name)
+        return next((type for type, its in self._sessions if its is session), "")
+
     def __contains__(self, name: str) -> bool:
         """Whether a function that the model calls is one of the server's tools."""
         return name in self._names
@@ -102,15 +118,36 @@ class Toolbox:
         outcome = await self._outcome(call)
         return readings.seal_result(self._key, outcome), outcome.figures
 
+    async def use(self, name: str, arguments: Mapping[str, Any], about: Sequence[wire.Step] = ()) -> Outcome:
+        """What comes of a function of a tool, for who is no model: no step is written of it.
+
+        With `about` the tool is opened for this one use, with these steps as its conversation.
+        """
+        session = self._names.get(name)
+        if session is None:
+            raise wire.InvalidRequest(f"No tool that is to be used here has a function '{name}'.")
+        if not about:
+            return await self._within(session, session.call(ids.call_id(), name, arguments))
+        use = next(use for use, opened in self._uses if opened is session)
+        fresh = await self._tools[_type(use.declared)].open(msgspec.structs.replace(use, steps=about))
+        try:
+            return await self._within(fresh, fresh.call(ids.call_id(), name, arguments))
+        finally:
+            await fresh.aclose()
+
     async def _outcome(self, call: wire.ToolCallStep) -> Outcome:
         type = tool_type(call)
         opened = readings.open_call(self._key, call)
         session = next((session for kind, session in self._sessions if kind == type and session.owns(opened)), None)
         if session is None:
             return _lost(call, "The tool is not there any more.")
+        return await self._within(session, opened)
+
+    async def _within(self, session: Session, call: Any) -> Outcome:
+        type = tool_type(call)
         try:
             async with asyncio.timeout(self._seconds):
-                return await session.run(opened)
+                return await session.run(call)
         except TimeoutError:
             return _lost(call, f"The tool gave no result within {self._seconds:g} s.")
         except Exception as error:
@@ -126,6 +163,17 @@ class Toolbox:
                     await session.aclose()
             except Exception:
                 logger.exception("the tool %s could not be closed", type)
+
+
+async def available(tools: Mapping[str, Tool], wanted: Sequence[wire.Tool], project: str) -> list[wire.Tool]:
+    """Those of the wanted tools that can be had here."""
+    found = []
+    for declared in wanted:
+        with contextlib.suppress(wire.ApiError):
+            if (tool := tools.get(_type(declared))) is not None:
+                await tool.check(declared, project, "tools")
+                found.append(declared)
+    return found
 
 
 def _type(declared: wire.Tool) -> str:

@@ -487,6 +487,21 @@ def test_the_password_is_in_no_log_and_no_error(database: str, caplog: pytest.Lo
     assert password not in caplog.text and wrong not in caplog.text
 
 
+def test_a_lone_servers_claim_is_taken_again_after_a_restart_of_the_database(database: str, postgres: Postgres) -> None:
+    async def body(opened: Callable[..., PostgresStore]) -> None:
+        first, later = opened(database), opened(database)
+        await first.alone()
+        assert first._alone is not None
+        before = first._alone._connection
+        await asyncio.to_thread(postgres.restart, "immediate")
+        while first._alone._connection is before:  # noqa: ASYNC110 - another process: nothing here could tell
+            await asyncio.sleep(0)
+        with pytest.raises(wire.FailedPrecondition, match="Another server is using this database"):
+            await later.alone()
+
+    run(body)
+
+
 # ---------------------------------------------------------------------------------------------------- a whole server
 
 

@@ -542,6 +542,7 @@ def test_a_cancelled_run_keeps_what_it_had_said() -> None:
                     break
             made = await on.cancel("p", run.record.id)
             assert (made.status, text_of(made)) == ("cancelled", "a ")
+            assert made.usage is not None and made.usage.total_output_tokens == 1, "what was said has cost something"
             assert await on.cancel("p", run.record.id) == made, "cancelling twice is no error"
 
     run_async(body)
@@ -721,6 +722,42 @@ def test_a_run_that_stops_the_server_again_and_again_ends_failed() -> None:
             assert (
                 made.status == "failed" and made.error is not None and "stopped 6 times" in (made.error.message or "")
             )
+
+    run_async(body)
+
+
+class OneByOne(Recorder):
+    """Notes how many it answers at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+
+    async def stream(self, turn: Turn) -> AsyncIterator[Delta]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self.now -= 1
+        async for delta in super().stream(turn):
+            yield delta
+
+
+@pytest.mark.parametrize(("crashes", "most"), [(0, 3), (1, 1), (2, 1)])
+def test_runs_that_may_have_stopped_the_server_are_gone_on_with_one_by_one(crashes: int, most: int) -> None:
+    async def body() -> None:
+        record, frames = await whole_log({"google_search": ScriptedTool("google_search", ToolScript(result=[]))})
+        store, model = MemoryStore(), OneByOne()
+        ids = ["v1_a", "v1_b", "v1_c"]
+        for id in ids:
+            await store.create(msgspec.structs.replace(record, id=id, tools=None), "in_progress", cut_after(frames, 2))
+            for _ in range(crashes):
+                await store.claim(id)
+        async with engine(model, store=store) as on:
+            assert await on.recover() == 3
+            for id in ids:
+                assert (await read(await on.archive.follow("p", id)))[-1][1].interaction.status == "completed"  # type: ignore[union-attr]
+            assert model.most == most
 
     run_async(body)
 

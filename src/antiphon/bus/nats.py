@@ -97,10 +97,7 @@ class NatsBus:
     async def start(self) -> None:
         """Connect. A NATS that is away is waited for a moment; then this goes on without, and comes back to it."""
         self._tasks = [
-            asyncio.create_task(self._keep()),
-            asyncio.create_task(self._send()),
-            asyncio.create_task(self._look()),
-            asyncio.create_task(self._beat()),
+            asyncio.create_task(_for_ever(work)) for work in (self._keep, self._send, self._look, self._beat)
         ]
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
@@ -452,6 +449,16 @@ class NatsBus:
                 if self.connected:
                     with contextlib.suppress(*_FAULTS):
                         await message.in_progress()
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    """Work that ends for no reason that is known here begins again: a server without it would be deaf, and say nothing."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            logger.exception("NATS: %s broke off, and begins again", work.__name__)
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
 async def _ignore(error: Exception) -> None:

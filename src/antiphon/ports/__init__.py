@@ -3,6 +3,7 @@
 A part is one file in its folder and one row in `app.py`; its contract test runs over every row.
 """
 
+from .agents import *  # noqa: F403
 from .bus import *  # noqa: F403
 from .models import *  # noqa: F403
 from .stores import *  # noqa: F403

@@ -136,10 +136,10 @@ class Routes:
         request.scope["resource"] = run.record.id
         if body.stream:
             gone = None if run.record.store else _abandon(self._engine, run)
-            here = run.task is not None
-            return EventStream(
-                run.channel.follow(0) if here else await self._engine.archive.follow(project, run.record.id), gone
-            )
+            # What outlives this server may be taken over even before its first event: the archive knows where it is.
+            lasts = run.durable or run.task is None
+            frames = await self._engine.archive.follow(project, run.record.id) if lasts else run.channel.follow(0)
+            return EventStream(frames, gone)
         if run.record.background:
             return _json(resource.interaction(run.record, log.State(), run.updated))
         await self._finished(request, run, lasting=id is not None)

@@ -26,6 +26,7 @@ import msgspec
 
 from antiphon import log, sql, wire
 from antiphon.ports import Fenced, Record, Segment, Stored
+from antiphon.stores.postgres_alone import Alone
 from antiphon.stores.postgres_lane import Lane
 from antiphon.stores.postgres_ledger import PostgresLedger
 
@@ -93,7 +94,7 @@ class PostgresStore:
         self._opening = asyncio.Lock()
         self._pool: Any = None  # asyncpg has no types
         self._away = False
-        self._lone: Any = None
+        self._alone: Alone | None = None
         self._creates: Lane[_Row, _Outcome] = Lane(lambda rows: self._write_together("create", rows))
         self._appends: Lane[_Row, _Outcome] = Lane(lambda rows: self._write_together("append", rows))
 
@@ -316,14 +317,16 @@ class PostgresStore:
         return [_stored(row) for row in await self._fetch("page", project, self._clock(), before or "~", size)]
 
     async def alone(self, *, shared: bool = False) -> None:
-        """Hold a lock in the database as long as a connection of its own lives; those that share it have a shared one."""
-        self._lone = await asyncpg.connect(self._url, timeout=_CONNECT_SECONDS)
-        if not await self._lone.fetchval(self._queries["take_shared" if shared else "take_alone"]):
-            raise wire.FailedPrecondition(
-                "A server that has no --nats is using this database alone."
-                if shared
-                else "Another server is using this database: several need --nats."
-            )
+        """Hold a lock in the database, on a connection of its own; those that share it have a shared one."""
+        self._alone = Alone(
+            partial(asyncpg.connect, self._url, timeout=_CONNECT_SECONDS),
+            self._queries["take_shared" if shared else "take_alone"],
+            "A server that has no --nats is using this database alone."
+            if shared
+            else "Another server is using this database: several need --nats.",
+            _FAULTS,
+        )
+        await self._alone.start()
 
     async def secret(self) -> bytes:
         await self._fetch("insert_secret", "thoughts", secrets.token_bytes(32))
@@ -375,8 +378,8 @@ class PostgresStore:
     async def aclose(self) -> None:
         await self._creates.settle()
         await self._appends.settle()
-        if self._lone is not None:
-            self._lone.terminate()
+        if self._alone is not None:
+            await self._alone.aclose()
         if self._pool is not None:
             with contextlib.suppress(*_FAULTS):
                 async with asyncio.timeout(self._patience):

@@ -1,0 +1,133 @@
+"""What was decided, done: the model is asked, a tool is run, and what comes of it is appended to the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from antiphon import intake, wire
+from antiphon.citations import cite
+from antiphon.ports import Call, Finish, Model, Store, Text, Thought, Tokens, Turn
+from antiphon.run import Limits, Run, Silence, Writer
+from antiphon.toolsteps import payload, result_of, tool_type
+from antiphon.watchers import Watchers
+
+_CHARACTERS = 4  # about so many are a token
+_encode = msgspec.json.Encoder().encode
+
+
+class Performer:
+    """Asks `models` and runs the tools of a run; `watchers` are told of each."""
+
+    def __init__(
+        self, *, store: Store, models: Mapping[str, Model], watchers: Watchers, limits: Limits, key: bytes
+    ) -> None:
+        self._store = store
+        self._models = models
+        self._watchers = watchers
+        self._limits = limits
+        self._key = key
+
+    def room(self, run: Run) -> int:
+        """How many characters one tool's result may give the model to read."""
+        return int(getattr(self._models[run.turn.model], "room", self._limits.room))
+
+    async def listen(
+        self,
+        run: Run,
+        turn: Turn,
+        take: Callable[[Text | Thought | Call], Awaitable[None]],
+        count: Callable[[Tokens], None],
+    ) -> Finish:
+        """Ask a model, hand on what it says, and `count` what that took, also where it was cut off. Raises ApiError."""
+        heard = 0
+        finish: Finish | None = None
+        with self._watchers.around(run.record, "chat", turn.model) as told:
+            began = time.perf_counter()
+            try:
+                with Silence(self._limits.silence) as silence:
+                    async for delta in self._models[turn.model].stream(turn):
+                        silence.broken()
+                        if isinstance(delta, Finish):
+                            finish = delta
+                        else:
+                            if not heard:
+                                told["first_chunk"] = time.perf_counter() - began
+                            heard += 1
+                            await take(delta)
+                if finish is None:
+                    raise wire.Internal("The model's answer broke off.")
+            except BaseException as error:
+                # How much it was is then only known about: a piece is about a token. A limit must not be got round so.
+                if heard or not isinstance(error, wire.ApiError):
+                    count(Tokens(input=_weight(turn), output=heard))
+                if isinstance(error, TimeoutError):
+                    raise wire.DeadlineExceeded(f"The model said nothing for {self._limits.silence:g} s.") from None
+                raise
+            tokens = finish.tokens
+            count(tokens)
+            told.update(finish_reason=finish.reason, input_tokens=tokens.input, output_tokens=tokens.output)
+        return finish
+
+    async def call_model(self, run: Run) -> bool:
+        """Let the model go on; True when a token limit cut it short."""
+        if run.tools is not None:
+            run.turn = await run.tools.open(run.record, run.turn, self.room(run))
+        turn = run.question(self.room(run))
+        config = run.record.request.generation_config
+        summaries = config is not None and config.thinking_summaries == "auto"
+        passages = tuple(run.readings.passages)
+        sources = partial(cite, passages=passages) if passages and not (turn.schema or turn.json_object) else None
+        writer = Writer(run, self._store, self._key, summaries=summaries, cite=sources)
+
+        def count(tokens: Tokens) -> None:
+            run.usage = run.usage.then(tokens)
+
+        finish = await self.listen(run, turn, writer.take, count)
+        await writer.end(run.usage)
+        cut = finish.reason == "length"
+        if turn.schema is not None and not cut:
+            intake.check_answer(run.state.steps, turn.schema)
+        return cut
+
+    async def run_tool(self, run: Run, call: wire.ToolCallStep) -> None:
+        """Run a call that the model made, and append its result."""
+        assert run.tools is not None
+        index = len(run.state.steps)
+        await run.append(self._store, wire.StepStart(index=index, step=result_of(call)))
+        await run.flush(self._store)  # what may have effects has left its trace before it begins
+        run.turn = await run.tools.open(run.record, run.turn, self.room(run))
+        with self._watchers.around(run.record, "execute_tool", tool_type(call)) as told:
+            result, figures = await run.tools.run(call)
+            told["error"] = "error" if getattr(result, "is_error", None) else None
+        await run.append(self._store, wire.StepDelta(index=index, delta=payload(result)), hold=bool(figures))
+        await run.append(self._store, wire.StepStop(index=index), hold=True)
+        run.readings.add(run.state.steps[index])
+        if figures:
+            await self.show(run, figures, hold=True)
+
+    async def show(self, run: Run, figures: Sequence[wire.ImageContent], *, hold: bool) -> None:
+        """Pictures, as output of the model.
+
+        What a tool drew is held back, so that it is written in one piece with the result: a log that breaks off has all
+        of it or none.
+        """
+        index = len(run.state.steps)
+        await run.append(self._store, wire.StepStart(index=index, step=wire.ModelOutputStep()), hold=True)
+        for figure in figures:
+            shown = wire.ImageDelta(data=figure.data, mime_type=figure.mime_type)
+            await run.append(self._store, wire.StepDelta(index=index, delta=shown), hold=True)
+        await run.append(self._store, wire.StepStop(index=index), hold=hold)
+
+
+def _weight(turn: Turn) -> int:
+    """About how many tokens a question has; pictures and the like count for nothing."""
+    media = 0
+    for step in turn.steps:
+        parts: Any = getattr(step, "content", None)
+        media += sum(len(getattr(part, "data", None) or "") for part in parts if part is not None) if parts else 0
+    return max(0, len(_encode((turn.system_instruction, turn.steps))) - media) // _CHARACTERS
