@@ -20,6 +20,8 @@ _PIECE = 700  # characters of a part, about
 _LONGEST_PIECE = 1400
 _LOOKED_AT = 50  # parts of one text
 _K, _B = 1.2, 0.75
+_PICTURE = 4000  # characters of room that a picture counts as: some thousand tokens
+_MOST_PICTURES = 6
 _BREAK = re.compile(r"\n\s*\n")
 
 
@@ -28,6 +30,11 @@ class Excerpt(NamedTuple):
 
     text: str
     cut: bool
+
+
+def pictures_in(room: int) -> int:
+    """How many pictures a result may show a model that is given `room` characters of it: one at least."""
+    return min(_MOST_PICTURES, max(1, room // _PICTURE))
 
 
 def excerpts(query: str, texts: Sequence[str], room: int) -> list[Excerpt]:

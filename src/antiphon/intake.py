@@ -183,8 +183,10 @@ def _check_content(item: Any, path: str) -> None:
 
 
 def check_modalities(found: list[wire.Step], readable: frozenset[str], model: str) -> None:
-    """Refuse media that the model cannot read."""
+    """Refuse media that the model cannot read. What tools and models gave, it is told of instead (`chat.py`)."""
     for step in found:
+        if isinstance(step, wire.ModelOutputStep | wire.ToolResultStep):
+            continue
         for field in ("content", "result"):
             items = getattr(step, field, None)
             for item in items if isinstance(items, list) else ():

@@ -90,7 +90,8 @@ class Run:
         said = [step for step in self.state.steps if step.error is None]
         changed: dict[str, Any] = {"steps": [*turn.steps, *said]} if said else {}
         if self.readings.texts:
-            changed |= {"calls": self.readings.calls, "readings": self.readings.within(_READINGS * room)}
+            kept = self.readings.within(_READINGS * room)
+            changed |= {"calls": self.readings.calls, "readings": kept, "media": self.readings.shown(kept)}
         if self.tools is not None:
             changed["functions"] = self.tools.offered(turn.functions, [*turn.steps, *said])
             if turn.tool_choice.mode == "any" and any(type(step) in RESULTS for step in said):

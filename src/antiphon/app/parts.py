@@ -60,6 +60,11 @@ class Parts:
         return self._kept(load({}, "parts", "antiphon.media.reader:Reader")())
 
     @cached_property
+    def look(self) -> Any:
+        """What makes pictures fit for a model."""
+        return self._kept(load({}, "parts", "antiphon.media.pictures:Pictures")())
+
+    @cached_property
     def sandbox(self) -> Any:
         """Where untrusted code runs; its settings stand beside those of its tool."""
         setting = self._settings.tools.get("code_execution", ToolSetting())

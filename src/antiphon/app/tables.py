@@ -37,8 +37,8 @@ NEEDS = {
     "code_execution": ("sandbox", "files"),
     "file_search": ("library",),
     "google_search": ("fetch", "read"),
-    "mcp_server": ("resolve",),
-    "url_context": ("fetch", "read"),
+    "mcp_server": ("resolve", "look"),
+    "url_context": ("fetch", "read", "look"),
 }
 SOURCES = {  # the names that a source of these may begin with
     "google_search": "antiphon.search.providers:PROVIDERS",
@@ -48,6 +48,11 @@ SANDBOX = frozenset({"jail", "spares", "most", "memory", "disk"})  # settings of
 UNSET = {  # these have no source of their own: somebody must say where to look
     "google_search": "set where to search, for example with --tool google_search=local or ddgs.",
     "google_maps": "set where places are looked up, for example with --tool google_maps=nominatim.",
+}
+AGENTS = {
+    "deep-research-preview-04-2026": "antiphon.agents.deep_research:fast",
+    "deep-research-max-preview-04-2026": "antiphon.agents.deep_research:exhaustive",
+    "deep-research-pro-preview-12-2025": "antiphon.agents.deep_research:fast",
 }
 STORES = {
     "memory": "antiphon.stores.memory:MemoryStore",

@@ -6,24 +6,16 @@ the extra `documents`.
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import struct
-import sys
 from importlib.util import find_spec
 
-import msgspec
-
-from antiphon.media.worker import LENGTH, Answer, Job
+from antiphon.media.worker import Job
+from antiphon.media.workers import Workers
 from antiphon.ports import Document, Unreadable
 
 _NEEDED = ("pypdfium2", "trafilatura")
-_GRACE = 5.0  # seconds that a worker may take beyond a document's own: to start, and to pass the text on
-_BROKEN = (OSError, EOFError, msgspec.DecodeError, struct.error)  # TimeoutError and IncompleteReadError are among them
 
 
-class Reader:
+class Reader(Workers):
     """Reads `workers` documents at once; further ones wait `patience` seconds at most for their turn.
 
     A document may take `seconds` and `memory` bytes, and hold `largest` characters. Raises ImportError without the
@@ -41,12 +33,9 @@ class Reader:
     ) -> None:
         if missing := [name for name in _NEEDED if find_spec(name) is None]:
             raise ImportError(f"Reading documents needs {' and '.join(missing)}: pip install 'antiphon[documents]'")
-        self._places = asyncio.Semaphore(workers)
-        self._idle: list[asyncio.subprocess.Process] = []
-        self._seconds = seconds
+        super().__init__(workers, seconds, patience)
         self._memory = memory
         self._largest = largest
-        self._patience = patience
 
     async def __call__(self, body: bytes, mime_type: str | None = None, name: str | None = None) -> Document:
         """The text of a document; `mime_type` may carry a charset. Raises Unreadable, in words for the user."""
@@ -58,67 +47,7 @@ class Reader:
             memory=self._memory,
             largest=self._largest,
         )
-        try:
-            async with asyncio.timeout(self._patience):
-                await self._places.acquire()
-        except TimeoutError:
-            raise Unreadable("Too many documents are being read; try again.") from None
-        try:
-            answer = await self._ask(msgspec.msgpack.encode(job))
-        except _BROKEN:
-            raise Unreadable("It takes too long to read, or ends its reader.") from None
-        finally:
-            self._places.release()
+        answer = await self._do(job)
         if answer.document is None:
-            raise Unreadable(answer.reason)
+            raise Unreadable("It is broken in a way that its reader does not know.")
         return answer.document
-
-    async def aclose(self) -> None:
-        """End the workers."""
-        while self._idle:
-            await _end(self._idle.pop())
-
-    async def _ask(self, job: bytes) -> Answer:
-        """One exchange with a worker. One that does not answer in time, or is left alone with its work, is ended."""
-        self._idle = [worker for worker in self._idle if worker.returncode is None]  # others died meanwhile
-        worker = self._idle.pop() if self._idle else await _start()
-        whole = False
-        try:
-            async with asyncio.timeout(self._seconds + _GRACE):
-                answer = await _exchange(worker, job)
-            whole = True
-        finally:
-            if whole:
-                self._idle.append(worker)
-            else:
-                await _end(worker)
-        return msgspec.msgpack.decode(answer, type=Answer)
-
-
-async def _start() -> asyncio.subprocess.Process:
-    # -P: no module is taken from the folder this server happens to stand in. The keys in its environment stay here.
-    keep = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "antiphon.media.worker"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={**keep, "LANG": "C.UTF-8"},
-        start_new_session=True,
-    )
-
-
-async def _exchange(worker: asyncio.subprocess.Process, job: bytes) -> bytes:
-    assert worker.stdin is not None and worker.stdout is not None, "it was started with both"
-    worker.stdin.write(LENGTH.pack(len(job)))
-    worker.stdin.write(job)
-    await worker.stdin.drain()
-    header = await worker.stdout.readexactly(LENGTH.size)
-    return await worker.stdout.readexactly(LENGTH.unpack(header)[0])
-
-
-async def _end(worker: asyncio.subprocess.Process) -> None:
-    """Kill it and what it started."""
-    if worker.returncode is None:
-        os.killpg(worker.pid, signal.SIGKILL)
-    await worker.wait()

@@ -1,4 +1,4 @@
-"""The process in which documents are parsed: `python -m antiphon.media.worker`, started by `media/reader.py`.
+"""The process in which documents and pictures are read: `python -m antiphon.media.worker`, started by `media/workers.py`.
 
 It reads jobs from its standard input and writes answers to its standard output, one after the other. For each job it
 forks: the child parses, under limits of time and memory that the system holds, and ends. A document that loops, crashes
@@ -19,14 +19,14 @@ from typing import BinaryIO, NoReturn
 
 import msgspec
 
-from antiphon.media import html, pdf
+from antiphon.media import html, painter, pdf
 from antiphon.media.kinds import Kind, kind_of
 from antiphon.media.odf import read_odf
 from antiphon.media.office import read_office
 from antiphon.media.package import Package
 from antiphon.media.rtf import read_rtf
 from antiphon.media.texts import decoded, read_json, read_table, read_text
-from antiphon.ports import Document, Leaf, Unreadable
+from antiphon.ports import Document, Leaf, Picture, Unreadable
 
 LENGTH = struct.Struct(">Q")  # stands before each job and answer, in bytes
 
@@ -44,10 +44,18 @@ _TEXTS: dict[Kind, Callable[[str], Document]] = {
 _SLOW = {signal.SIGXCPU, signal.SIGALRM, signal.SIGKILL}
 
 
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """How large a picture may be shown: `side` in pixels, `largest` in bytes."""
+
+    side: int
+    largest: int
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A document to read. `seconds` of work, `memory` in bytes, `largest` in characters of text."""
+    """A document to read; with `frame` a picture. `seconds` of work, `memory` in bytes, `largest` of what comes of it."""
 
     body: bytes
+    frame: Frame | None = None
     mime_type: str | None = None
     name: str | None = None
     seconds: int
@@ -56,9 +64,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The document, or why there is none."""
+    """The document or the picture, or why there is none."""
 
     document: Document | None = None
+    picture: Picture | None = None
     reason: str = ""
 
 
@@ -105,7 +114,7 @@ def main() -> None:
 def _attempt(job: Job) -> bytes:
     """Have a child do the job; what it wrote, or why it wrote nothing."""
     try:
-        _PREPARE.get(kind_of(job.body, job.mime_type, job.name), lambda: None)()
+        _prepare(job)
     except Unreadable as error:
         return _failed(str(error))
     ours, theirs = os.pipe()
@@ -123,6 +132,14 @@ def _attempt(job: Job) -> bytes:
         slow = os.WTERMSIG(status) in _SLOW
         return _failed("It takes too long to read." if slow else "It is broken in a way that ends its reader.")
     return answer if answer and status == 0 else _failed("It is broken in a way that its reader does not know.")
+
+
+def _prepare(job: Job) -> None:
+    """Load what reads it, so that a process per job need not. Raises Unreadable."""
+    if job.frame is not None:
+        painter.prepare()
+    else:
+        _PREPARE.get(kind_of(job.body, job.mime_type, job.name), lambda: None)()
 
 
 def _bounded(pipe: BinaryIO, most: int) -> bytes | None:
@@ -160,6 +177,8 @@ def _confine(job: Job) -> None:
 
 def _answer(job: Job) -> bytes:
     try:
+        if job.frame is not None:
+            return msgspec.msgpack.encode(Answer(picture=painter.paint(job.body, job.frame.side, job.frame.largest)))
         document = cleaned(parse(job.body, job.mime_type, job.name), job.largest)
     except Unreadable as error:
         return _failed(str(error))

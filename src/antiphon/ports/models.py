@@ -31,7 +31,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     every turn of one chain, so that a back-end can keep a cache for it. `followed` is False when nobody reads the
     answer as it is written; a back-end may then fetch it in one piece. `schema` asks for JSON of that shape,
     `json_object` for any JSON object. `calls` and `readings` say, by call id, how the model is to see the calls and the
-    results of the server's own tools; where they are silent, a step is shown as it is.
+    results of the server's own tools, `media` what such results show beside; where they are silent, a step is shown as
+    it is.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     functions: tuple[wire.Function, ...] = ()
     calls: Mapping[str, Asked] = {}
     readings: Mapping[str, str] = {}
+    media: Mapping[str, Sequence[wire.Media]] = {}
     tool_choice: ToolChoice = ToolChoice()
     schema: Mapping[str, Any] | None = None
     json_object: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -23,13 +24,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     `step` is what clients see. The model reads `reading` and then the numbered `passages`; where there is neither, it
     reads the step's own result. Both travel sealed in the step's signature, so that a later turn, a recovered run and a
     client that replays its steps all have them. `figures` are shown in the model's output. `trusted` is False for words
-    that somebody outside wrote: the model is told so.
+    that somebody outside wrote: the model is told so. `pictures` are what a model that can see is shown with the reading,
+    in place of the images in the step's result; they travel sealed too. None: it is shown those of the result.
     """
 
     step: wire.ToolResultStep
     reading: str = ""
     passages: tuple[Passage, ...] = ()
     figures: tuple[wire.ImageContent, ...] = ()
+    pictures: tuple[wire.ImageContent, ...] | None = None
     trusted: bool = False
 
 
@@ -149,6 +152,31 @@ class Read(Protocol):
 
     async def __call__(self, body: bytes, mime_type: str | None = None, name: str | None = None) -> Document:
         """The text of a PDF, HTML, Office, CSV, JSON … document. Raises Unreadable."""
+        ...
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture as a model is shown it (`body`, `mime_type`), and what it was: its media type, its size in pixels."""
+
+    body: bytes
+    mime_type: Literal["image/png", "image/jpeg"]
+    kind: str
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}, {self.width} x {self.height} pixels"
+
+    def content(self) -> wire.ImageContent:
+        """The picture as content."""
+        return wire.ImageContent(data=base64.b64encode(self.body).decode(), mime_type=self.mime_type)
+
+
+class Look(Protocol):
+    """Makes pictures from outside fit to be shown to a model (`media/`)."""
+
+    async def __call__(self, body: bytes) -> Picture | None:
+        """The picture, decoded and made small; None for what is no picture. Raises Unreadable."""
         ...
 
 

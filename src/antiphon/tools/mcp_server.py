@@ -1,7 +1,8 @@
 """`mcp_server`: the tools of remote MCP servers, called by this server. Each declaration is a session of its own.
 
 Everything that a server says of itself comes from outside: its listing is held to limits and its schemas to what can be
-checked, its results are cut to what a model can read, and whatever goes wrong is told to the model in words.
+checked, its results are cut to what a model can read, its pictures are made small, and whatever goes wrong is told to the
+model in words.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import msgspec
 
 from antiphon import schemas, wire
 from antiphon.addresses import Guard
+from antiphon.excerpts import pictures_in
 from antiphon.mcp_client import Link, McpFault, McpTool, Resolve, Times
-from antiphon.ports import FetchError, Outcome, Use
+from antiphon.ports import FetchError, Look, Outcome, Picture, Unreadable, Use
 
 _MOST_TOOLS = 64
 _DESCRIPTION = 1_000  # characters of a tool's description
@@ -46,7 +48,10 @@ _CUT = "\n[Cut here: {} of {} characters.]"
 
 
 class McpServers:
-    """The tool. `allow` opens places that are not public, as `addresses.Guard` takes them: `127.0.0.1:8000`, `*.corp` …"""
+    """The tool. `allow` opens places that are not public, as `addresses.Guard` takes them: `127.0.0.1:8000`, `*.corp` …
+
+    Without `look` the model is shown no pictures of results; the client has them in the step either way.
+    """
 
     type = "mcp_server"
     rerunnable = False  # a call may have done something; the servers' own hints are nothing to rely on
@@ -57,6 +62,7 @@ class McpServers:
         *,
         allow: tuple[str, ...] = (),
         resolve: Resolve | None = None,
+        look: Look | None = None,
         times: Times | None = None,
     ) -> None:
         if source:
@@ -64,6 +70,7 @@ class McpServers:
         if importlib.util.find_spec("mcp") is None:
             raise ImportError("The tool 'mcp_server' needs the MCP SDK: pip install 'antiphon[mcp]'")
         self._resolve = resolve or Guard(allow).resolve
+        self._look = look
         self._times = times or Times()
 
     async def check(self, declared: wire.Tool, project: str, path: str) -> None:
@@ -89,7 +96,7 @@ class McpServers:
     async def open(self, use: Use) -> McpSession:
         """Connect and list the tools."""
         assert isinstance(use.declared, wire.McpServer)
-        session = McpSession(use.declared, use.room, self._resolve, self._times)
+        session = McpSession(use.declared, use.room, self._resolve, self._look, self._times)
         await session.start()
         return session
 
@@ -140,13 +147,14 @@ def _check_allowed(declared: wire.McpServer, path: str) -> None:
 class McpSession:
     """One server in use by one interaction. `start` before anything else; it raises nothing."""
 
-    def __init__(self, declared: wire.McpServer, room: int, resolve: Resolve, times: Times) -> None:
+    def __init__(self, declared: wire.McpServer, room: int, resolve: Resolve, look: Look | None, times: Times) -> None:
         self.functions: Sequence[wire.Function] = ()
         self.instructions = ""
         self._declared = declared
         self._name = declared.name or ""
         self._room = room
         self._resolve = resolve
+        self._look = look
         self._times = times
         self._link: Link | None = None
         self._connecting = asyncio.Lock()
@@ -187,20 +195,40 @@ class McpSession:
             tool = self._tools.get(name)
             if tool is None:
                 there = ", ".join(self._tools) or "none at all"
-                return self._outcome(call, f"There is no such tool; there are: {there[:500]}.", failed=True)
+                return await self._outcome(call, f"There is no such tool; there are: {there[:500]}.", failed=True)
             if (fault := schemas.violation(arguments, tool.schema)) is not None:
-                return self._outcome(call, f"The arguments do not fit. {fault}.", failed=True)
+                return await self._outcome(call, f"The arguments do not fit. {fault}.", failed=True)
             answer = await link.call(name, arguments)
         except McpFault as error:
-            return self._outcome(call, f"The MCP server '{self._name}' failed: {error}.", failed=True)
-        result = shaped(answer, self._room)
-        return self._outcome(call, result, failed=answer.get("isError") is True)
+            return await self._outcome(call, f"The MCP server '{self._name}' failed: {error}.", failed=True)
+        return await self._outcome(call, shaped(answer, self._room), failed=answer.get("isError") is True)
 
-    def _outcome(self, call: wire.McpServerToolCallStep, result: Any, *, failed: bool) -> Outcome:
+    async def _outcome(self, call: wire.McpServerToolCallStep, result: Any, *, failed: bool) -> Outcome:
         step = wire.McpServerToolResultStep(
             call_id=call.id, name=call.name, server_name=call.server_name, result=result, is_error=failed
         )
-        return Outcome(step=step, reading=_reading(result))
+        if isinstance(result, str):
+            return Outcome(step=step)
+        words, pictures = await self._reading(result)
+        return Outcome(step=step, reading="\n".join(words), pictures=tuple(pictures))
+
+    async def _reading(self, result: Sequence[Any]) -> tuple[list[str], list[wire.ImageContent]]:
+        """What the model reads of a result with media: its text, what the media are, and the pictures it is shown."""
+        words: list[str] = []
+        pictures: list[wire.ImageContent] = []
+        for part in result:
+            if isinstance(part, wire.TextContent):
+                words.append(part.text)
+            elif not isinstance(part, wire.ImageContent) or self._look is None:
+                words.append(f"[{part.mime_type}]")
+            elif len(pictures) == pictures_in(self._room):
+                words.append(f"[{part.mime_type}, not shown: too many pictures]")
+            else:
+                seen = await _seen(part, self._look)
+                words.append(f"[{seen}]")
+                if isinstance(seen, Picture):
+                    pictures.append(seen.content())
+        return words, pictures
 
     async def _connected(self) -> Link:
         """The connection, made again where it has ended. Raises McpFault."""
@@ -346,11 +374,13 @@ def _sorted(parts: Sequence[Any]) -> tuple[list[str], list[Any]]:
     return words, media
 
 
-def _reading(result: str | list[Any]) -> str:
-    """What the model reads of a result with media: its text, and what the media are."""
-    if isinstance(result, str):
-        return ""
-    return "\n".join(part.text if isinstance(part, wire.TextContent) else f"[{part.mime_type}]" for part in result)
+async def _seen(part: wire.ImageContent, look: Look) -> Picture | str:
+    """A picture of a result as a model can be shown it, or the words for why not: servers say what they like of it."""
+    try:
+        picture = await look(base64.b64decode(part.data or ""))
+    except Unreadable as error:
+        return f"{part.mime_type}, not shown: {error}"
+    return picture or f"{part.mime_type}, not shown: it does not begin like a picture"
 
 
 def _part(block: Mapping[str, Any]) -> Any:

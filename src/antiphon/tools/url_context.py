@@ -1,7 +1,8 @@
 """url_context: the model names pages of the web, and reads them.
 
-Getting a page and reading it are others' work (`ports.Fetch`, `ports.Read`). This file decides which pages, how many, and
-what part of them fits into what the model can read: the passages that have most to do with the user's question.
+Getting a page and reading it are others' work (`ports.Fetch`, `ports.Read`, `ports.Look`). This file decides which pages,
+how many, and what part of them fits into what the model can read: the passages that have most to do with the user's
+question, and a few pictures.
 """
 
 from __future__ import annotations
@@ -15,8 +16,20 @@ import msgspec
 from yarl import URL
 
 from antiphon import wire
-from antiphon.excerpts import relevance, shares
-from antiphon.ports import Document, Fetch, FetchError, Outcome, Passage, Read, Unreadable, Use
+from antiphon.excerpts import pictures_in, relevance, shares
+from antiphon.ports import (
+    Document,
+    Fetch,
+    Fetched,
+    FetchError,
+    Look,
+    Outcome,
+    Passage,
+    Picture,
+    Read,
+    Unreadable,
+    Use,
+)
 from antiphon.words import terms
 
 _MOST_URLS = 20  # of one interaction, and of each the bytes, as in the API's documents
@@ -51,14 +64,21 @@ class UrlContext:
     """The tool. `seconds` bounds one call, however many pages it names.
 
     With `named_only` a page must have been named by the user or by an earlier result: a page that talks the model into
-    sending what it knows away, as part of a URL, then does not get it.
+    sending what it knows away, as part of a URL, then does not get it. Without `look` pictures are only named.
     """
 
     type = "url_context"
     rerunnable = True  # it only reads
 
     def __init__(
-        self, source: str = "", *, fetch: Fetch, read: Read, named_only: bool = False, seconds: float = 60.0
+        self,
+        source: str = "",
+        *,
+        fetch: Fetch,
+        read: Read,
+        look: Look | None = None,
+        named_only: bool = False,
+        seconds: float = 60.0,
     ) -> None:
         if source:
             raise ValueError(f"url_context takes no source, and was given '{source}'")
@@ -66,6 +86,7 @@ class UrlContext:
             raise ValueError("named_only is true or false, and seconds a number below 3600")
         self._fetch = fetch
         self._read = read
+        self._look = look
         self._named_only = named_only
         self._seconds = seconds
 
@@ -74,7 +95,7 @@ class UrlContext:
 
     async def open(self, use: Use) -> Reading:
         """A session with its own count of pages."""
-        return Reading(use, self._fetch, self._read, named_only=self._named_only, seconds=self._seconds)
+        return Reading(use, self._fetch, self._read, self._look, named_only=self._named_only, seconds=self._seconds)
 
     async def aclose(self) -> None:
         """Nothing is held."""
@@ -89,6 +110,7 @@ class Page(msgspec.Struct, kw_only=True):
     url: str = ""
     title: str | None = None
     passages: list[str] = []
+    picture: Picture | None = None
 
 
 class Reading:
@@ -97,7 +119,7 @@ class Reading:
     functions: Sequence[wire.Function] = (
         wire.Function(
             name="url_context",
-            description="Read web pages or documents on the web. Returns their text.",
+            description="Read web pages, documents or pictures on the web. Returns their text.",
             parameters={
                 "type": "object",
                 "properties": {
@@ -112,12 +134,16 @@ class Reading:
         ),
     )
 
-    def __init__(self, use: Use, fetch: Fetch, read: Read, *, named_only: bool, seconds: float) -> None:
+    def __init__(
+        self, use: Use, fetch: Fetch, read: Read, look: Look | None, *, named_only: bool, seconds: float
+    ) -> None:
         self._fetch = fetch
         self._read = read
+        self._look = look
         self._room = use.room
         self._seconds = seconds
         self._left = _MOST_URLS
+        self._pictures_left = pictures_in(use.room)
         self._places = asyncio.Semaphore(_AT_ONCE)
         question = _question(use.steps)
         self._terms = terms(_URL.sub(" ", question))
@@ -155,6 +181,7 @@ class Reading:
         taken, surplus = pages[: self._left], pages[self._left :]
         self._left -= len(taken)
         await self._all(taken)
+        self._count_pictures(taken)
         # In a thread: the comparison of a book's passages with the question takes longer than others can wait.
         return await asyncio.to_thread(self._outcome, call.id, taken, surplus)
 
@@ -185,17 +212,36 @@ class Reading:
         async with self._places:
             try:
                 fetched = await self._fetch(url, largest=_LARGEST)
-                mime_type = f"{fetched.mime_type}; charset={fetched.charset}" if fetched.charset else fetched.mime_type
-                document = await self._read(fetched.body, mime_type, fetched.url.partition("?")[0])
+                await self._take(page, fetched)
             except FetchError as error:
                 page.status, page.why = error.status, str(error)
             except Unreadable as error:
                 page.why = str(error)
             else:
-                page.passages = await asyncio.to_thread(list, passages_of(document))
-                page.status, page.url, page.title = "success", fetched.url, _one_line(document.title)
-                if self._known is not None:
-                    self._known |= {_plain(found) for found in _urls(" ".join(page.passages))}
+                page.status, page.url = "success", fetched.url
+
+    async def _take(self, page: Page, fetched: Fetched) -> None:
+        """What a page shows or says. Raises Unreadable."""
+        if self._look is not None and (picture := await self._look(fetched.body)) is not None:
+            page.picture, page.why = picture, f"It is a picture ({picture})."
+            return
+        mime_type = f"{fetched.mime_type}; charset={fetched.charset}" if fetched.charset else fetched.mime_type
+        document = await self._read(fetched.body, mime_type, fetched.url.partition("?")[0])
+        page.passages = await asyncio.to_thread(list, passages_of(document))
+        page.title = _one_line(document.title)
+        if self._known is not None:
+            self._known |= {_plain(found) for found in _urls(" ".join(page.passages))}
+
+    def _count_pictures(self, pages: Sequence[Page]) -> None:
+        """Take those away that are too many for one answer."""
+        for page in pages:
+            if page.picture is None:
+                continue
+            if self._pictures_left > 0:
+                self._pictures_left -= 1
+            else:
+                page.status, page.picture = "error", None
+                page.why += " It is not shown: too many pictures for one answer."
 
     def _outcome(self, call_id: str, pages: Sequence[Page], surplus: Sequence[Page]) -> Outcome:
         """The result, and what the model reads of it: every page's fate, and of those that were read a fair share."""
@@ -220,6 +266,7 @@ class Reading:
             ),
             reading="\n".join(told.values())[: self._room],
             passages=tuple(shown),
+            pictures=tuple(page.picture.content() for page in pages if page.picture is not None),
             trusted=not shown,  # without passages it holds no word that a page could have written
         )
 

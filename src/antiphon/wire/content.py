@@ -163,7 +163,8 @@ class VideoContent(Wire, kw_only=True, tag_field="type", tag="video"):
     processing: VideoStaticProcessing | Literal["static", "agentic"] | None = None
 
 
-Content = TextContent | ImageContent | AudioContent | DocumentContent | VideoContent
+Media = ImageContent | AudioContent | DocumentContent | VideoContent
+Content = TextContent | Media
 
 
 class Status(Wire, kw_only=True):

@@ -1,0 +1,97 @@
+"""The processes that look at what came from outside, as this server holds them: started when wanted, ended when late."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import struct
+import sys
+
+import msgspec
+
+from antiphon.media.worker import LENGTH, Answer, Job
+from antiphon.ports import Unreadable
+
+_GRACE = 5.0  # seconds that a worker may take beyond a document's own: to start, and to pass the answer on
+_BROKEN = (OSError, EOFError, msgspec.DecodeError, struct.error)  # TimeoutError and IncompleteReadError are among them
+
+
+class Workers:
+    """`workers` jobs are done at once; further ones wait `patience` seconds at most for their turn.
+
+    A job may take `seconds`. Processes start when they are needed and live until `aclose`.
+    """
+
+    def __init__(self, workers: int, seconds: int, patience: float) -> None:
+        self._places = asyncio.Semaphore(workers)
+        self._idle: list[asyncio.subprocess.Process] = []
+        self._seconds = seconds
+        self._patience = patience
+
+    async def _do(self, job: Job) -> Answer:
+        """The answer to a job. Raises Unreadable, in words for the user."""
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Unreadable("Too many documents are being read; try again.") from None
+        try:
+            answer = await self._ask(msgspec.msgpack.encode(job))
+        except _BROKEN:
+            raise Unreadable("It takes too long to read, or ends its reader.") from None
+        finally:
+            self._places.release()
+        if answer.reason:
+            raise Unreadable(answer.reason)
+        return answer
+
+    async def aclose(self) -> None:
+        """End the workers."""
+        while self._idle:
+            await _end(self._idle.pop())
+
+    async def _ask(self, job: bytes) -> Answer:
+        """One exchange with a worker. One that does not answer in time, or is left alone with its work, is ended."""
+        self._idle = [worker for worker in self._idle if worker.returncode is None]  # others died meanwhile
+        worker = self._idle.pop() if self._idle else await _start()
+        whole = False
+        try:
+            async with asyncio.timeout(self._seconds + _GRACE):
+                answer = await _exchange(worker, job)
+            whole = True
+        finally:
+            if whole:
+                self._idle.append(worker)
+            else:
+                await _end(worker)
+        return msgspec.msgpack.decode(answer, type=Answer)
+
+
+async def _start() -> asyncio.subprocess.Process:
+    # -P: no module is taken from the folder this server happens to stand in. The keys in its environment stay here.
+    keep = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "antiphon.media.worker"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={**keep, "LANG": "C.UTF-8"},
+        start_new_session=True,
+    )
+
+
+async def _exchange(worker: asyncio.subprocess.Process, job: bytes) -> bytes:
+    assert worker.stdin is not None and worker.stdout is not None, "it was started with both"
+    worker.stdin.write(LENGTH.pack(len(job)))
+    worker.stdin.write(job)
+    await worker.stdin.drain()
+    header = await worker.stdout.readexactly(LENGTH.size)
+    return await worker.stdout.readexactly(LENGTH.unpack(header)[0])
+
+
+async def _end(worker: asyncio.subprocess.Process) -> None:
+    """Kill it and what it started."""
+    if worker.returncode is None:
+        os.killpg(worker.pid, signal.SIGKILL)
+    await worker.wait()
