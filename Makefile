@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: help setup demo serve test test-unit check format bench torture cluster clean
+.PHONY: help setup demo serve test test-unit check format bench torture eval-research cluster clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ bench: setup     ## every figure of docs/performance.md, in about ten minutes
 
 torture: setup   ## the torture suite over a cluster, half an hour
 	$(BIN)/python -m torture --topology cluster --minutes 30
+
+eval-research: setup  ## Deep Research beside plain ways, on questions over a corpus of documentation (hours)
+	$(BIN)/python -m bench.research
 
 cluster: setup   ## a cluster on this machine, and a demo of what it survives
 	$(BIN)/python -m cluster

@@ -6,6 +6,7 @@ bus brings what is new, and where it may have missed something, the store is rea
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from functools import partial
@@ -22,6 +23,7 @@ class Archive:
         self._store = store
         self._bus = bus
         self._live = live
+        self._reads: dict[tuple[str, str, int], asyncio.Task[Stored | None]] = {}  # those that have not begun
 
     async def get(self, project: str, id: str, *, include_input: bool = False) -> wire.Interaction:
         """The resource as it stands, the whole timeline. Raises NotFound."""
@@ -67,7 +69,7 @@ class Archive:
                 if segment is not None and segment.first <= after + 1:
                     frames, ended = log.behind(segment.frames, after), log.ends(segment.frames)
                 else:
-                    stored = await patiently(partial(self._store.get, project, id, after))
+                    stored = await self._news(project, id, after)
                     if stored is None:
                         return  # deleted meanwhile
                     frames, ended = log.behind(stored.frames, after), stored.status != "in_progress"
@@ -76,6 +78,18 @@ class Archive:
                     yield frames + log.DONE if ended else frames
                 if ended:
                     return
+
+    async def _news(self, project: str, id: str, after: int) -> Stored | None:
+        """What the store has after a number. Of many followers that are told of it at once, one reads for all."""
+        place = project, id, after
+
+        async def read() -> Stored | None:
+            del self._reads[place]  # who comes from now on may have been told of something newer
+            return await patiently(partial(self._store.get, project, id, after))
+
+        if (task := self._reads.get(place)) is None:
+            task = self._reads[place] = asyncio.create_task(read())
+        return await asyncio.shield(task)  # one of them that leaves must not take it from the others
 
     def unkept(self, project: str, id: str) -> Run | None:
         """A run that is in this process's memory alone until it ends; then, like all others, it is in the store."""

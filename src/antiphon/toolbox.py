@@ -28,12 +28,19 @@ class Toolbox:
         self._names: dict[str, Session] = {}
         self._uses: list[tuple[Use, Session]] = []
         self._opened = False
+        self._opening = asyncio.Lock()
 
     async def open(self, record: Record, turn: Turn, room: int) -> Turn:
         """Begin to use them, once; the turn with what they tell the model."""
-        if self._opened:
-            return turn
-        self._opened = True
+        async with self._opening:  # an agent may want several at the same time, all of them the first
+            if self._opened:
+                return turn
+            opened = await self._open(record, turn, room)
+            self._opened = True
+        told = [turn.system_instruction, *(session.instructions for session in opened)]
+        return msgspec.structs.replace(turn, system_instruction="\n\n".join(filter(None, told)) or None)
+
+    async def _open(self, record: Record, turn: Turn, room: int) -> list[Session]:
         uses = [
             Use(
                 project=record.project,
@@ -49,8 +56,7 @@ class Toolbox:
         opened = await self._begin(uses)
         self._uses = list(zip(uses, opened, strict=True))
         self._take_names(opened, {function.name for function in turn.functions})
-        told = [turn.system_instruction, *(session.instructions for session in opened)]
-        return msgspec.structs.replace(turn, system_instruction="\n\n".join(filter(None, told)) or None)
+        return opened
 
     async def _begin(self, uses: Sequence[Use]) -> list[Session]:
         """Open all at the same time; those that were opened are closed with the run, even if another could not be."""
