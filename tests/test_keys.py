@@ -163,6 +163,28 @@ def test_tokens_are_limited_in_streams_too(server: ServerFactory) -> None:
     assert "retry-after" not in refused.headers
 
 
+@pytest.mark.parametrize("store", [True, False])
+def test_who_leaves_before_the_end_has_used_tokens_too(server: ServerFactory, store: bool) -> None:
+    one = server(SCRIPT)
+    key = made("kitchen", "--tokens-per-day", "5000", "--data", str(one.data))
+    long = {"model": "scripted", "input": "for ever " * 10_000, "stream": True, "store": store, "background": store}
+    events = one.events("POST", f"{INTERACTIONS}?key={key}", long)
+    id = next(event for event in events if event["event_type"] == "interaction.created")["interaction"].get("id")
+    next(event for event in events if event["event_type"] == "step.delta")
+    events.close()  # what was to be read has been read
+    if store:
+        cancelled = one.request("POST", f"{INTERACTIONS}/{id}/cancel", {}, {"x-goog-api-key": key})
+        assert cancelled.json()["status"] == "cancelled"
+    statuses: list[int] = []
+
+    def refused() -> bool:
+        statuses.append(ask(one, key).status)
+        return statuses[-1] == 429
+
+    seconds_until(refused)  # counted a moment after the end
+    assert len(statuses) < 50  # which use some ten tokens each
+
+
 def test_runs_at_once_are_limited_and_a_killed_server_leaves_none_behind(server: ServerFactory) -> None:
     one = server(SCRIPT)
     key = made("kitchen", "--concurrent-runs", "2", "--data", str(one.data))
@@ -339,3 +361,54 @@ def test_the_audit_log_is_written_within_a_moment_and_survives_a_kill(server: Se
     assert seconds_until(lambda: bool(path.read_bytes())) < 2.5
     one.kill()
     assert [line["action"] for line in noted(path)] == ["POST /interactions"]
+
+
+def test_what_the_command_could_not_do_is_noted_as_such(tmp_path: Path) -> None:
+    audit = tmp_path / "audit.jsonl"
+    where = ("--data", str(tmp_path / "data"), "--audit", str(audit))
+    for arguments in (["create"], ["create", "a b"], ["create", "p", "--concurrent-runs", "0"], ["revoke", "ak_0"]):
+        assert keys(*arguments, *where).returncode == 1
+    assert [line["outcome"] for line in noted(audit)] == [400, 400, 400, 404]
+
+
+def test_a_new_key_never_stands_beside_a_line_of_the_audit_log(tmp_path: Path) -> None:
+    done = keys("create", "kitchen", "--data", str(tmp_path), ANTIPHON_AUDIT="-")
+    assert done.stdout.count("\n") == 1 and '"action":"keys create"' in done.stderr
+
+
+def test_what_is_made_is_noted_with_its_id(server: ServerFactory, tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    one = server("", "--audit", str(path), "--reachable", "127.0.0.1")
+    hook = {"uri": "http://127.0.0.1:8080/", "subscribed_events": ["interaction.completed"]}
+    trigger = {"schedule": "0 0 1 1 *", "time_zone": "UTC", "interaction": {"model": "scripted", "input": "Hello"}}
+    made = [one.request("POST", f"/v1beta/{name}", body).json()["id"] for name, body in
+            (("webhooks", hook), ("triggers", trigger))]  # fmt: skip
+    one.stop()
+    assert [line["resource"] for line in noted(path)] == made
+
+
+def test_the_key_of_the_operator_is_none_of_the_api(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "antiphon", "serve", "--port", "0", "--model", "scripted", "--data", str(tmp_path)]
+    environment = {**os.environ, "ANTIPHON_ADMIN_KEY": ADMIN_KEY, "ANTIPHON_API_KEYS": f"alpha:{ADMIN_KEY}"}
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 1 and "The admin key is also an API key" in refused.stderr
+
+
+def test_triggers_of_a_key_that_was_taken_out_of_the_settings_run_no_more(server: ServerFactory) -> None:
+    """They would run without limits, for somebody who has no key."""
+    servers = [server("", ANTIPHON_API_KEYS=f"alpha:{OLD},alpha:{OTHER}")]
+    trigger = {"schedule": "0 0 1 1 *", "time_zone": "UTC", "interaction": {"model": "scripted", "input": "Hello"}}
+
+    def call(method: str, path: str, key: str, body: Any = None) -> Any:
+        return servers[-1].request(method, f"/v1beta/triggers{path}", body, {"x-goog-api-key": key}).json()
+
+    ids = {key: call("POST", "", key, trigger)["id"] for key in (OLD, OTHER)}
+    servers[0].stop()
+    servers.append(server("", data=servers[0].data, ANTIPHON_API_KEYS=f"alpha:{OTHER}"))
+    for key, status in ((OLD, "failed"), (OTHER, "completed")):
+        call("POST", f"/{ids[key]}/executions", OTHER, {})
+        path = f"/{ids[key]}/executions"
+        seconds_until(lambda path=path: call("GET", path, OTHER)["trigger_executions"][0]["status"] != "in_progress")
+        (execution,) = call("GET", path, OTHER)["trigger_executions"]
+        assert execution["status"] == status
+        assert ("revoked" in execution.get("error", "")) == (status == "failed")

@@ -284,10 +284,10 @@ def test_what_a_server_ran_when_it_was_told_to_stop_another_goes_on_with(
     server: ServerFactory, postgres: Postgres, nats: Nats
 ) -> None:
     shared = {"ANTIPHON_DATABASE": postgres.database(), "ANTIPHON_NATS": nats.url}
-    api, one = server(SCRIPT, "--role", "api", **shared), server(SCRIPT, "--role", "worker", **shared)
+    api, *workers = (server(SCRIPT, "--role", role, **shared) for role in ("api", "worker", "worker"))
     with closing(api.frames("POST", "/v1beta/interactions", SLOW | {"input": "long", "background": True})) as stream:
         seen = list(islice(stream, 4))
-        two = server(SCRIPT, "--role", "worker", **shared)
+        one, two = sorted(workers, key=lambda worker: -figures(worker)[("antiphon_interactions_in_progress",)])
         one.send(signal.SIGTERM)
         assert one.wait() == ENDED
         *rest, done = stream  # of the one connection: who reads it notices nothing

@@ -66,16 +66,19 @@ class Machine:
         self.kept: Ledger = ledger
         self.triggers = Triggers(ledger, interactions, clock=clock, look=LOOK, retention=1000.0)
 
-    async def create(self, schedule: str = "*/5 * * * *", time_zone: str = "UTC", **fields: Any) -> str:
+    async def create(
+        self, schedule: str = "*/5 * * * *", time_zone: str = "UTC", *, project: str = "p", **fields: Any
+    ) -> str:
         """A trigger's id."""
         request = types.CreateTrigger(
             interaction=wire.CreateInteraction(model="m", input="hi"), schedule=schedule, time_zone=time_zone, **fields
         )
-        return (await self.triggers.create("p", request)).id
+        return (await self.triggers.create(project, request)).id
 
     async def round(self) -> None:
-        """One round of the scheduler."""
+        """One round of the scheduler, and all that it begins."""
         await self.triggers.scheduler.round()
+        await self.triggers.scheduler.settle()
 
     async def at_next(self, id: str) -> None:
         """Let the next tick come, and no more."""

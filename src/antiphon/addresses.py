@@ -11,15 +11,20 @@ It knows nothing of HTTP. The blocks are those of the IANA special-purpose regis
 from __future__ import annotations
 
 import asyncio
+import queue
 import re
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Future
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 
 import msgspec
 
 from antiphon.ports import FetchError
 
+Found = list[tuple[Any, ...]]  # as `socket.getaddrinfo` has it
 Address = IPv4Address | IPv6Address
 LookUp = Callable[[str, int], Awaitable[Iterable[str]]]
 
@@ -45,6 +50,8 @@ _METADATA = frozenset(
 _NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _PATIENCE = 10.0  # seconds for a name's addresses
+_AT_ONCE = 16  # names that are looked up for strangers
+_LINE = 1000  # names that wait for their turn
 
 
 def is_public(address: Address) -> bool:
@@ -74,14 +81,62 @@ def literal(host: str) -> Address | None:
         raise FetchError("unsafe", "An address is only fetched in its plain form, four decimal numbers.") from None
 
 
-async def look_up(host: str, port: int) -> list[str]:
-    """The addresses of a name, by the system's resolver. Raises FetchError where there are none."""
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # TimeoutError is an OSError; a label that is too long is a UnicodeError
-        raise FetchError("error", "The name of the host has no address.") from None
-    return [str(entry[4][0]) for entry in found]
+class LookUps:
+    """Looks names up in threads of its own, `at_once` at most, which are kept and begun as they are needed.
+
+    A look-up cannot be called off: whoever has asked may have given up long ago, and its thread still waits for a name
+    server that is silent. Such names must not take the few threads that the loop has for the names of the operator's own
+    machines. At a stop nobody waits for these threads either.
+    """
+
+    def __init__(self, ask: Callable[[str, int], Found], at_once: int = _AT_ONCE, line: int = _LINE) -> None:
+        self._ask = ask
+        self._room = at_once
+        self._line: queue.Queue[tuple[Future[Found], str, int]] = queue.Queue(line)
+        self._spare = 0  # free threads less names in the line
+        self._changing = threading.Lock()
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        """The addresses of a name. Raises FetchError where there are none, or they are not known in time."""
+        answer: Future[Found] = Future()
+        try:
+            self._line.put_nowait((answer, host, port))
+            self._begin()
+            async with asyncio.timeout(_PATIENCE):
+                found = await asyncio.wrap_future(answer)  # where it is cancelled in the line, no thread takes it up
+        except queue.Full:
+            raise FetchError("error", "Too many names are being looked up.") from None
+        except (OSError, ValueError):  # TimeoutError is an OSError; a label that is too long is a UnicodeError
+            raise FetchError("error", "The name of the host has no address.") from None
+        return [str(entry[4][0]) for entry in found]
+
+    def _begin(self) -> None:
+        """One thread more for a name, where none is free."""
+        with self._changing:
+            self._spare -= 1
+            if self._spare >= 0 or self._room == 0:
+                return
+            self._room -= 1
+            self._spare += 1
+        threading.Thread(target=self._work, name="look-up", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            answer, host, port = self._line.get()
+            if answer.set_running_or_notify_cancel():
+                try:
+                    answer.set_result(self._ask(host, port))
+                except (OSError, ValueError) as fault:
+                    answer.set_exception(fault)
+            with self._changing:
+                self._spare += 1
+
+
+def _system(host: str, port: int) -> Found:
+    return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+
+look_up = LookUps(_system)  # by the system's resolver
 
 
 class Guard:

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TextIO
 
 import msgspec
 
@@ -41,10 +42,11 @@ class Line(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class Audit:
-    """Lines into the file `path`, made for its owner alone, or to standard output with `-`."""
+    """Lines into the file `path`, made for its owner alone, or with `-` to `standard`, else standard output."""
 
-    def __init__(self, path: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: str, clock: Callable[[], float] = time.time, *, standard: TextIO | None = None) -> None:
         self._path = path
+        self._standard = standard
         self._clock = clock
         self._waiting: deque[tuple[float, Line]] = deque()
         self._lost = 0
@@ -109,8 +111,9 @@ class Audit:
         done = 0
         try:
             if self._path == "-":
-                sys.stdout.buffer.write(text)
-                sys.stdout.buffer.flush()
+                output = (self._standard or sys.stdout).buffer
+                output.write(text)
+                output.flush()
                 return len(text), None
             file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:

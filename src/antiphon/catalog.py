@@ -137,13 +137,20 @@ _ROOTS = re.compile(r"^(?:projects/[^/]+/(?:locations/[^/]+/)?)?(?:publishers/[^
 _WORDS = {word for name in API_NAMES for word in name.split("-")} | {
     *("exp", "experimental", "thinking", "live", "native", "audio", "ultra", "computer", "use", "pt", "text", "vision"),
 }
+_LONGEST_NAME = 128
 _NUMBER = re.compile(r"\d+(?:\.\d+)*n?|[ae]?\d+[bm]")
 
 
 class Catalog:
-    """The names this server answers to."""
+    """The names this server answers to. `agents` work with the default model, or with what an alias of theirs points at."""
 
-    def __init__(self, models: Mapping[str, Served], default: str, aliases: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Served],
+        default: str,
+        aliases: Mapping[str, str] | None = None,
+        agents: Iterable[str] = (),
+    ) -> None:
         if default not in models:
             raise ValueError(f"the default model {default!r} is not configured; there are: {_listed(models)}")
         for alias, target in (aliases or {}).items():
@@ -151,6 +158,7 @@ class Catalog:
                 raise ValueError(f"the alias {alias!r} points at {target!r}; configured are: {_listed(models)}")
         self._models = dict(models)
         self._default = default
+        self._agents = frozenset(agents)
         self._aliases = {_short(alias): target for alias, target in (aliases or {}).items()}
 
     @property
@@ -166,13 +174,14 @@ class Catalog:
         if _WITHDRAWN.fullmatch(name):
             successor = self._configured(WITHDRAWN_SERVED_AS) or self._default
             return Resolution(successor, served_as=WITHDRAWN_SERVED_AS, substituted_for=name)
-        if name in API_NAMES or _could_be_of_the_api(name):
+        if name in API_NAMES or name in self._agents or _could_be_of_the_api(name):
             return Resolution(self._default, served_as=name)
         raise ModelNotFound(self._unknown(name))
 
     def describe(self) -> list[ModelResource]:
         """Every name as a model resource: the operator's own first, then the API's."""
         names = dict.fromkeys([*self._models, *self._aliases, *API_NAMES])
+        names = dict.fromkeys(name for name in names if name not in self._agents)
         return [self._resource(self.resolve(name)) for name in names]
 
     def describe_one(self, name: str) -> ModelResource:
@@ -196,6 +205,7 @@ class Catalog:
 
     def _unknown(self, name: str) -> str:
         known = [*self._models, *self._aliases, *API_NAMES]
+        name = name[:_LONGEST_NAME]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(near)}?" if near else f"Configured here: {_listed(self._models)}."
         return f"There is no model {name!r}. {hint}"
@@ -227,6 +237,8 @@ def _short(requested: str) -> str:
 
 
 def _could_be_of_the_api(name: str) -> bool:
+    if len(name) > _LONGEST_NAME:
+        return False  # it would stand in each record and each event
     family, *words = name.split("-")
     return family in ("gemini", "gemma") and bool(words) and all(w in _WORDS or _NUMBER.fullmatch(w) for w in words)
 

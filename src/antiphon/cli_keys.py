@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
 async def _run(arguments: argparse.Namespace) -> int:
     command = {"create": _create, "list": _list, "revoke": _revoke}[arguments.action]
     path = arguments.audit or os.environ.get("ANTIPHON_AUDIT")
-    audit = Audit(path) if path else None
+    # With `-` it goes where it does not stand beside a new key: whatever is printed is the key, and nothing else.
+    audit = Audit(path, standard=sys.stderr) if path else None
     store = _store(arguments)
     try:
         line = Line(action=f"keys {arguments.action}", key=f"uid:{os.getuid()}", outcome=200, address="command line")
@@ -50,6 +51,12 @@ async def _run(arguments: argparse.Namespace) -> int:
             await command(Keyring(store.ledger), arguments, line)
         except wire.ApiError as error:
             line.outcome = error.status
+            raise
+        except (msgspec.ValidationError, SettingsError):
+            line.outcome = wire.InvalidRequest.status
+            raise
+        except (OSError, ValueError, ImportError):
+            line.outcome = wire.Internal.status
             raise
         finally:
             if audit is not None:

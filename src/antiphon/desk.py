@@ -20,7 +20,7 @@ from antiphon.resource import usage
 from antiphon.run import Run
 from antiphon.watchers import Watchers
 
-MOST = 16_000  # characters of one tool's result: an agent reads a little of much
+MOST = 64_000  # characters of one result of a tool: the agent itself chooses what of it the model reads
 
 
 class RunDesk:
@@ -89,7 +89,7 @@ class RunDesk:
         tools = self._run.tools
         if tools is None:
             return {}
-        self._run.turn = await tools.open(self._run.record, self._run.turn, min(self.room, MOST))
+        self._run.turn = await tools.open(self._run.record, self._run.turn, MOST)
         return tools.functions()
 
     async def done(self, name: str, result: str, summary: str) -> None:
@@ -140,7 +140,7 @@ class RunDesk:
         """Use a function of a tool."""
         run = self._run
         assert run.tools is not None
-        run.turn = await run.tools.open(run.record, run.turn, min(self.room, MOST))
+        run.turn = await run.tools.open(run.record, run.turn, MOST)
         with self._watchers.around(run.record, "execute_tool", run.tools.type_of(name)) as told:
             asked = [*self.steps, wire.UserInputStep(content=[wire.TextContent(text=about)])] if about else ()
             outcome = await run.tools.use(name, arguments, asked)

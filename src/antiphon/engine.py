@@ -113,7 +113,11 @@ class Engine:
             raise wire.AlreadyExists(f"Interaction '{id}' exists.")
         await self._watchers.begins(record)
         if durable:
-            await self.store.create(record, "in_progress", waits=record.background and self._bus.shared)
+            try:
+                await self.store.create(record, "in_progress", waits=record.background and self._bus.shared)
+            except wire.ApiError:
+                self._watchers.refused(record)
+                raise
         run = Run(record, turn, self._bus.open(record.id), durable=durable)
         if not record.background or await self._bus.submit(record.id):
             self._equip(run)

@@ -2,7 +2,8 @@
 
 A key reads `ak_<when and which>_<secret>`. What comes before the secret is its id, which says nothing and may be shown;
 of the whole only the SHA-256 is kept. The secret has 256 random bits, so there is nothing that a slower digest would
-make harder to guess. Keys of the settings stand beside those of the store, and have no limits.
+make harder to guess. Keys of the settings stand beside those of the store, and have no limits; their ids are made from
+them, slowly, since people may have thought them up.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _KEY = re.compile(r"(ak_[0-9a-f]{16})_[A-Za-z0-9_-]{43}")
 _ID = len("ak_") + 16
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _MANY = 1000  # in a page of a listing
+_SALT = b"antiphon: the id of a key of the settings"
 
 Amount = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
 Runs = Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -37,6 +39,11 @@ Runs = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 def digest(key: str) -> str:
     """What is kept of a key."""
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def static_id(key: str) -> str:
+    """The id of a key of the settings. It says which it is, and costs whoever would guess keys some work for each."""
+    return f"static-{hashlib.scrypt(key.encode(), salt=_SALT, n=2**12, r=8, p=1, dklen=4).hex()}"
 
 
 class Limits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -94,10 +101,10 @@ class Keyring:
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        numbered = enumerate((static or {}).items(), 1)
-        for_ever = float("inf")
+        given, for_ever = (static or {}).items(), float("inf")
         # What keys open, by their digests, and until when that is believed.
-        self._opened = {digest(key): (Access(project, f"static-{n}"), for_ever) for n, (key, project) in numbered}
+        self._opened = {digest(key): (Access(project, static_id(key)), for_ever) for key, project in given}
+        self._static = frozenset(access.key for access, _ in self._opened.values())
         self._ledger = ledger
         self._clock = clock
         self._ticks = ticks
@@ -135,7 +142,8 @@ class Keyring:
         Only the very first look is waited for: who asks for no key shall not wait for a store that is away.
         """
         now, first = self._ticks(), self._looked == float("-inf")
-        if self.required or now < self._looked + FRESH_SECONDS:
+        looks = self._looking is not None and not self._looking.done()
+        if self.required or looks or now < self._looked + FRESH_SECONDS:
             return
         self._looked = now
         self._looking = asyncio.create_task(self._look())
@@ -147,9 +155,12 @@ class Keyring:
             self.required = bool(await self._ledger.entries(KIND, "", size=1)) or self.required
 
     async def is_revoked(self, id: str) -> bool:
-        """Whether nothing may be asked any more with the key of this id; those of the settings are never told apart."""
+        """Whether nothing may be asked any more with the key of this id, also as it was taken out of the settings.
+
+        "" is what was asked before there were keys; and while no keys are asked for, none of the settings is missed.
+        """
         if not id.startswith("ak_"):
-            return False
+            return id != "" and self.required and id not in self._static
         key = await self.get(id)
         return key is None or key.revoked is not None
 

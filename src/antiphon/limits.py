@@ -84,9 +84,21 @@ class Allowance:
         limits = await self._limits(record)
         if limits is None:
             return
-        await self._count(record, limits)
+        # The place first: who waits for one, and asks again and again, does not use up the requests of a minute.
         if limits.concurrent_runs is not None:
             await self._take(record, limits.concurrent_runs)
+        counted = False
+        try:
+            await self._count(record, limits)
+            counted = True
+        finally:
+            if not counted:
+                self.refused(record)
+
+    def refused(self, record: Record) -> None:
+        """It was not begun after all: its place is free."""
+        if record.id in self._held:
+            self._do(self._free(record.id))
 
     def ends(self, record: Record, status: wire.InteractionStatus, usage: wire.Usage | None) -> None:
         """What it used is added to what its key has used, and its place is free."""
@@ -208,8 +220,9 @@ class Allowance:
             logger.debug("%s is now run here", record.id)
 
     async def _free(self, id: str) -> None:
-        place, _ = self._held.pop(id)
-        await self._ledger.remove(PLACE, place.project, place.id, place.version)
+        if (held := self._held.pop(id, None)) is not None:
+            place, _ = held
+            await self._ledger.remove(PLACE, place.project, place.id, place.version)
 
     async def _go_on(self) -> None:
         while True:
@@ -223,7 +236,7 @@ class Allowance:
         """Keep the places of what still runs, here or elsewhere; free those of what never came to its end."""
         now = self._clock()
         self._seen = {id for id in self._seen if self._live(id)}
-        quiet = [id for id, (_, since) in self._held.items() if not self._live(id) and since + self._lease <= now]
+        quiet = [id for id, (_, since) in self._held.items() if not self._live(id) and since + self._lease / 3 <= now]
         reached = await self._store.reached(quiet) if quiet else {}
         for id, (place, since) in list(self._held.items()):
             if id in quiet and reached.get(id, (0, True))[1]:

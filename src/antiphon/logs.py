@@ -22,6 +22,7 @@ from antiphon.ports import Record
 FORMATS = ("text", "json")
 _bound: ContextVar[dict[str, str | int]] = ContextVar("antiphon_logs", default={})  # noqa: B039 - never changed, only replaced
 _encode = msgspec.json.Encoder().encode
+_LONGEST = 200  # characters of a name that a caller may have made up
 logger = logging.getLogger("antiphon.interactions")
 
 
@@ -84,6 +85,9 @@ class Journal:
         """Bind what is known of it, for whatever is said of it from now on."""
         bind(interaction=record.id, project=record.project, key=record.key)
 
+    def refused(self, record: Record) -> None:
+        """Nothing was made of it here."""
+
     def ends(self, record: Record, status: wire.InteractionStatus, usage: wire.Usage | None) -> None:
         """Say how it ended."""
         if not logger.isEnabledFor(logging.INFO):
@@ -92,7 +96,7 @@ class Journal:
             "interaction": record.id,
             "project": record.project,
             "key": record.key,
-            "model": record.model,
+            "model": record.model[:_LONGEST],
             "status": status,
             "seconds": round(max(0.0, self._clock() - record.created), 3),
             "input_tokens": usage.total_input_tokens if usage is not None else None,

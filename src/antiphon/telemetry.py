@@ -93,6 +93,7 @@ STATUS = "antiphon.status"
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _PARENTS = frozenset({b"traceparent", b"tracestate"})
 _MOST_SPANS = 10_000  # interactions of which a span is open: the oldest is closed beyond
+_LONGEST = 200  # characters of a name that a caller may have made up
 
 
 # ---------------------------------------------------------------------------------------------------- metrics
@@ -345,7 +346,7 @@ class Traces:
         attributes = {
             OPERATION: "invoke_agent",
             PROVIDER: SERVICE,
-            REQUEST_MODEL: record.request.model or record.model,
+            REQUEST_MODEL: (record.request.model or record.model)[:_LONGEST],
             RESPONSE_MODEL: record.target,
             RESPONSE_ID: record.id,
             CONVERSATION: record.conversation,
@@ -415,6 +416,9 @@ class Telemetry:
             self._metrics.of("antiphon_interactions_started_total", record.target).inc()
         if self._traces is not None and hasattr(record, "trace"):
             record.trace = self._traces.origin()
+
+    def refused(self, record: Record) -> None:
+        """Nothing was made of it here."""
 
     def ends(self, record: Record, status: wire.InteractionStatus, usage: wire.Usage | None) -> None:
         """Count how it ended, how long it took, and its tokens."""

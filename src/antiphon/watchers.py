@@ -21,6 +21,11 @@ class Watchers:
         for watcher in self._watchers:
             await watcher.begins(record)
 
+    def refused(self, record: Record) -> None:
+        """What `begins` let in was not begun after all."""
+        for watcher in self._watchers:
+            watcher.refused(record)
+
     def ends(self, record: Record, status: wire.InteractionStatus, usage: wire.Usage | None) -> None:
         """Its end is on disk."""
         for watcher in self._watchers:

@@ -250,10 +250,10 @@ def test_what_waits_for_a_worker_keeps_its_place_and_what_never_ended_does_not(u
         await store.create(ended, "completed", WHOLE)
         for made in (waiting, ended, refused_later):
             server.live.discard(made.id)
-        clock.now += LEASE_SECONDS / 2
+        clock.now += LEASE_SECONDS / 4
         await server.allowance.prolong()
         assert await places(store) == 3  # it may only just begin
-        clock.now += LEASE_SECONDS / 2
+        clock.now += LEASE_SECONDS / 4
         await server.allowance.prolong()
         assert await places(store) == 1
         await store.append(waiting.id, 1, "completed", segment(3, *ending()))
@@ -281,10 +281,27 @@ def test_every_limit_counts_where_there_are_several(use: Use) -> None:
         server = Server(store, clock)
         key = await server.key(requests_per_minute=3, tokens_per_minute=1000, tokens_per_day=1000, concurrent_runs=1)
         made = await server.begin(key)
-        await refused(server, key)
+        for _ in range(9):  # who waits for a place is not counted: the runs are the limit, not the requests
+            assert "at once" in (await refused(server, key)).message
         await server.end(made)
         await server.end(await server.begin(key))
+        await server.end(await server.begin(key))
         assert "requests a minute" in (await refused(server, key)).message
+        await server.allowance.settle()
         assert await places(store) == 0
+
+    use(body)
+
+
+def test_what_is_not_begun_after_all_gives_its_place_back(use: Use) -> None:
+    async def body(store: Store, clock: Clock) -> None:
+        server = Server(store, clock)
+        key = await server.key(concurrent_runs=1)
+        made = await server.begin(key)
+        server.live.discard(made.id)
+        server.allowance.refused(made)
+        server.allowance.refused(made)
+        await server.allowance.settle()
+        await server.begin(key)
 
     use(body)

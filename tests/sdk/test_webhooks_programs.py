@@ -135,6 +135,7 @@ def test_what_curl_sends_is_taken_as_the_documents_have_it(reaching, receiver):
         ("POST", "?nonsense=1", {}, 400, "'nonsense'"),
         ("GET", "?page_size=0", None, 400, "'page_size'"),
         ("GET", "?page_token=%C3%BC", None, 400, "'page_token'"),
+        ("GET", "?page_token=MD!Ex", None, 400, "'page_token'"),
         ("GET", "/nobody", None, 404, "'nobody'"),
         ("PATCH", "/nobody", {"name": "x"}, 404, "'nobody'"),
         ("PATCH", "/nobody", {"state": "paused"}, 400, "'state'"),

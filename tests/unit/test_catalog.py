@@ -86,10 +86,30 @@ def test_a_newer_name_of_the_families_is_taken(name: str) -> None:
     assert catalog().resolve(name) == Resolution("small", served_as=name)
 
 
-@pytest.mark.parametrize("name", ["gemini-2.5-flahs", "gpt-5", "gemini", "gemini-", "", "models/", "deep-research-pro"])
+LONG = "gemini" + "-1" * 100
+
+
+@pytest.mark.parametrize(
+    "name", ["gemini-2.5-flahs", "gpt-5", "gemini", "gemini-", "", "models/", "deep-research-pro", LONG]
+)
 def test_an_unknown_name_is_refused(name: str) -> None:
     with pytest.raises(ModelNotFound):
         catalog().resolve(name)
+
+
+def test_a_refusal_does_not_repeat_a_name_of_any_length() -> None:
+    with pytest.raises(ModelNotFound) as refused:
+        catalog().resolve(LONG * 1000)
+    assert len(refused.value.message) < 500
+
+
+def test_an_agent_works_with_the_default_model_or_with_what_its_alias_points_at() -> None:
+    models = {"small": Served(), "big": Served()}
+    plain = Catalog(models, "small", agents=["deep-research-x"])
+    assert plain.resolve("deep-research-x").target == "small"
+    chosen = Catalog(models, "small", {"deep-research-x": "big"}, agents=["deep-research-x"])
+    assert chosen.resolve("deep-research-x").target == "big"
+    assert not any("deep-research" in model["name"] for model in chosen.describe()), "an agent is no model"
 
 
 def test_a_refusal_names_the_nearest_names() -> None:

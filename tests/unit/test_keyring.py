@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from antiphon import wire
-from antiphon.keyring import FRESH_SECONDS, KIND, Access, Keyring, Limits, digest
+from antiphon.keyring import FRESH_SECONDS, KIND, Access, Keyring, Limits, digest, static_id
 from antiphon.ports import Entry
 from antiphon.stores.memory_ledger import MemoryLedger
 from records import Clock
@@ -156,15 +156,57 @@ def test_two_that_revoke_at_once_are_both_told_that_it_is() -> None:
 
 def test_keys_of_the_settings_stand_beside_the_others() -> None:
     async def body(keyring: Keyring, ledger: Counted, clock: Clock) -> None:
-        assert keyring.at_once("first-key-of-alpha") == Access("alpha", "static-1")
-        assert keyring.at_once("only-key-of-beta") == Access("beta", "static-2")
+        assert keyring.at_once("first-key-of-alpha") == Access("alpha", "static-565633b9")
+        assert keyring.at_once("only-key-of-beta") == Access("beta", static_id("only-key-of-beta"))
         clock.now += 1e9
         assert keyring.at_once("only-key-of-beta") is not None
         _, text = await keyring.create("gamma")
         assert (await keyring.access(text)).project == "gamma"
-        assert keyring.is_unlimited("static-1") and await keyring.get("static-1") is None
+        id = static_id("only-key-of-beta")
+        assert keyring.is_unlimited(id) and await keyring.get(id) is None
 
     run(body, static={"first-key-of-alpha": "alpha", "only-key-of-beta": "beta"})
+
+
+def test_a_key_that_was_taken_out_of_the_settings_may_ask_for_nothing_more() -> None:
+    """Its triggers, say. What is left keeps its id, wherever it stands."""
+
+    async def body(keyring: Keyring, ledger: Counted, clock: Clock) -> None:
+        assert await keyring.is_revoked(static_id("first-key-of-alpha"))
+        assert not await keyring.is_revoked(static_id("only-key-of-beta"))
+        assert not await keyring.is_revoked("")  # asked before there were keys
+        assert not await other(ledger, clock).is_revoked(static_id("first-key-of-alpha"))  # asks for no keys at all
+        key, _ = await keyring.create("kitchen")
+        assert not await keyring.is_revoked(key.id) and await keyring.is_revoked("ak_0000000000000000")
+        await keyring.revoke(key.id)
+        assert await keyring.is_revoked(key.id)
+
+    run(body, static={"only-key-of-beta": "beta"})
+
+
+def test_while_one_look_for_keys_goes_on_there_is_no_other() -> None:
+    class Slow(Counted):
+        answers = asyncio.Event()
+
+        async def entries(self, *names: str, **options: object) -> list[Entry]:  # type: ignore[override]
+            found = await super().entries(*names, **options)
+            await self.answers.wait()
+            return found
+
+    async def body() -> None:
+        clock = Clock()
+        ledger = Slow(clock)
+        keyring = Keyring(ledger, clock=clock, ticks=clock)
+        first = asyncio.create_task(keyring.look())
+        for _ in range(9):
+            await asyncio.sleep(0)
+            clock.now += FRESH_SECONDS
+            await keyring.look()
+        assert ledger.reads == 1
+        ledger.answers.set()
+        await first
+
+    asyncio.run(body())
 
 
 def test_from_the_first_key_on_requests_need_one() -> None:

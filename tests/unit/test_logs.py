@@ -109,6 +109,12 @@ def test_an_interaction_that_ended_is_told_with_its_figures_and_its_content_only
     assert ("swordfish" in handler.lines[0]) is content
 
 
+def test_a_name_that_somebody_made_up_does_not_fill_the_log(logger: logging.Logger) -> None:
+    handler = attached(logger, logs.Json())
+    logs.Journal(clock=Clock()).ends(record(model="gemini-" + "1-" * 50_000), "completed", None)
+    assert len(handler.lines[0]) < 600
+
+
 def test_configured_lines_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     before, level = logging.root.handlers[:], logging.root.level
     try:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from antiphon import wire
+from antiphon import logs, wire
 from antiphon.ports import Entry
 from antiphon.stores.memory_ledger import MemoryLedger
 from antiphon.wire import triggers as types
 from records import Clock, record
-from triggering import Interactions, Machine
+from triggering import Interactions, Jumbled, Machine
 
 
 def told(body: Callable[..., Any]) -> Callable[[], None]:
@@ -251,7 +251,7 @@ async def test_an_interaction_that_is_refused_is_a_failure_without_an_interactio
     assert (await machine.triggers.get("p", id)).previous_interaction_id is None
 
 
-@pytest.mark.parametrize("refusal", [wire.RateLimited("Slow down."), wire.Unavailable("Later.")])
+@pytest.mark.parametrize("refusal", [wire.RateLimited("Slow down.", retry_after=2.0), wire.Unavailable("Later.")])
 def test_what_cannot_be_started_now_is_tried_again_until_its_time_is_over(refusal):
     async def body(machine: Machine) -> None:
         id = await machine.create(execution_timeout_seconds=20)
@@ -270,6 +270,162 @@ def test_what_cannot_be_started_now_is_tried_again_until_its_time_is_over(refusa
         assert await machine.statuses(id) == ["completed", "timed_out"]
 
     told(body)()
+
+
+@told
+async def test_a_run_over_a_limit_waits_as_long_as_it_is_told_to(machine):
+    id = await machine.create(execution_timeout_seconds=3600)
+    machine.interactions.refusal = wire.RateLimited("Slow down.", retry_after=45)
+    await machine.at_next(id)
+    for _ in range(8):  # 40 s in which it could only be refused, and be counted, again
+        await machine.later()
+        await machine.triggers.get("p", id)
+    assert (await machine.triggers.run("p", id)).status == "skipped"
+    assert machine.interactions.starts == 1
+    machine.interactions.refusal = wire.RateLimited("No more today.")
+    await machine.later()
+    assert machine.interactions.starts == 2
+    machine.interactions.refusal = None
+    await machine.later(59)
+    assert machine.interactions.starts == 2
+    await machine.later(2)
+    assert len(machine.interactions.made) == 1
+    assert await machine.statuses(id) == ["in_progress", "skipped"]
+
+
+@told
+async def test_a_run_over_a_limit_is_over_at_its_time_whatever_it_was_told(machine):
+    id = await machine.create(execution_timeout_seconds=20)
+    machine.interactions.refusal = wire.RateLimited("Slow down.", retry_after=45)
+    await machine.at_next(id)
+    await machine.later(20)
+    assert await machine.statuses(id) == ["timed_out"]
+
+
+@told
+async def test_what_waits_for_a_limit_is_not_begun_when_its_trigger_is_deleted(machine):
+    id = await machine.create(execution_timeout_seconds=3600)
+    machine.interactions.refusal = wire.RateLimited("Slow down.", retry_after=45)
+    await machine.at_next(id)
+    await machine.triggers.delete("p", id)
+    machine.interactions.refusal = None
+    await machine.later()
+    await machine.later()
+    assert machine.interactions.made == {}
+    (execution,) = (await machine.triggers.executions("p", id, 10, "")).trigger_executions
+    assert (execution.status, execution.error) == ("failed", "The trigger was deleted before it was started.")
+    assert await machine.triggers._shelf.read("p", id) is None
+
+
+@told
+async def test_what_a_server_that_stopped_had_begun_goes_on_when_its_trigger_is_deleted(machine):
+    id = await machine.create(execution_timeout_seconds=3600)
+    machine.interactions.refusal = wire.Unavailable("Later.")
+    await machine.at_next(id)
+    run = (await machine.triggers._shelf.read("p", id)).trigger.run
+    machine.interactions.refusal = None
+    await machine.interactions.start("p", wire.CreateInteraction(model="m"), id=run.interaction, key="")
+    await machine.triggers.delete("p", id)
+    await machine.later()
+    assert await machine.statuses(id) == ["in_progress"]
+    machine.interactions.end()
+    await machine.later()
+    assert await machine.statuses(id) == ["completed"]
+
+
+@told
+async def test_what_ends_elsewhere_leaves_nothing_behind_here(machine):
+    """A server that only answers begins runs whose ends it never sees."""
+    runs = machine.triggers._runs
+    id = await machine.create()
+    for number in range(20_000):
+        runs._here[f"v1_{number}"] = ("p", id)
+    await machine.at_next(id)
+    assert len(runs._here) == 10_000 and next(reversed(runs._here)) in machine.interactions.made
+
+
+@told
+async def test_a_project_has_a_hundred_triggers_also_where_many_are_made_at_once(machine):
+    jumbled = Machine(Jumbled(machine.kept, seed=1), machine.interactions, machine.clock)
+    for _ in range(95):
+        await machine.create()
+    made = await asyncio.gather(*(jumbled.create() for _ in range(20)), return_exceptions=True)
+    refused = [one for one in made if isinstance(one, wire.FailedPrecondition)]
+    kept = await machine.kept.entries("trigger", "p", size=200)
+    assert len(kept) == 95 + 20 - len(refused) <= 100
+
+
+# ---------------------------------------------------------------------------------------------------- many projects
+
+
+@told
+async def test_starts_that_take_long_hold_up_their_own_project_only(machine):
+    """A project whose every start hangs, and another's tick in the same round."""
+    scheduler, start = machine.triggers.scheduler, machine.interactions.start
+    hanging: list[str] = []
+    go_on = asyncio.Event()
+
+    async def slow(project: str, *arguments: Any, **named: Any) -> None:
+        if project == "slow":
+            hanging.append(named["id"])
+            await go_on.wait()
+        await start(project, *arguments, **named)
+
+    machine.interactions.start = slow
+    for _ in range(60):
+        await machine.create(project="slow")
+    quick = await machine.create()
+    machine.clock.now += 300
+    async with asyncio.timeout(20):
+        while await scheduler.round():
+            pass
+        await machine.interactions.begun.wait()
+    assert len(hanging) == 4 and await machine.statuses(quick) == ["in_progress"]
+    machine.clock.now += 6  # the lease of those that wait in line runs out: they come up again
+    await scheduler.round()
+    go_on.set()
+    async with asyncio.timeout(20):
+        await scheduler.settle()
+    assert len(machine.interactions.made) == 61 and machine.interactions.starts == 61
+
+
+@told
+async def test_nothing_that_is_begun_is_left_when_the_scheduler_stops(machine):
+    scheduler, started = machine.triggers.scheduler, asyncio.Event()
+
+    async def hangs(*arguments: Any, **named: Any) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    machine.interactions.start = hangs
+    await machine.create()
+    machine.clock.now += 300
+    task = asyncio.create_task(scheduler.run())
+    async with asyncio.timeout(20):
+        await started.wait()
+        task.cancel()
+        await asyncio.wait([task])
+    assert scheduler._in_hand == {} and scheduler._of_one == {}
+
+
+@told
+async def test_what_is_said_of_one_run_is_not_said_of_the_next(machine):
+    """The engine binds a run's id to the task that it is begun in."""
+    start = machine.interactions.start
+
+    async def bound(project: str, *arguments: Any, **named: Any) -> None:
+        logs.bind(interaction=named["id"])
+        await start(project, *arguments, **named)
+
+    machine.interactions.start = bound
+    id = await machine.create()
+    await machine.at_next(id)
+    (name,) = machine.interactions.made
+    machine.interactions.end()
+    machine.clock.now += 300
+    machine.triggers.scheduler.ends(record(id=name), "completed", None)  # its end and the next tick in one round
+    await machine.round()
+    assert len(machine.interactions.made) == 2 and "interaction" not in logs._bound.get()
 
 
 @told

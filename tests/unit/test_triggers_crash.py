@@ -178,7 +178,7 @@ def test_a_server_that_slept_past_its_lease_changes_nothing():
         await other.later()
         interactions.end()
         await other.at_next(id)
-        await sleepy.triggers._runs.take(entry)
+        await sleepy.triggers._runs.handle(held(entry))
         await other.later()
         assert len(interactions.made) == 2
         assert await other.statuses(id) == ["completed", "in_progress"]

@@ -20,10 +20,11 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from antiphon import wire
 from antiphon.ports import Entry
 from antiphon.stores.memory_ledger import MemoryLedger
-from antiphon.webhooks.deliveries import Retries
+from antiphon.webhooks.deliveries import Delivery, Retries, _encode
 from antiphon.wire.webhooks import CreateWebhook, UpdateWebhook
 from receiver import Receiver, Told, receiving
 from records import Clock
+from triggering import Jumbled
 
 DAY = 24 * 3600.0
 
@@ -548,6 +549,24 @@ async def test_an_address_that_will_not_do_is_refused_with_its_place(uri, words)
 
 
 @run_async
+async def test_the_names_of_one_request_are_looked_up_together():
+    """Each may take two seconds, and somebody waits for the answer."""
+    asked, every = [], asyncio.Event()
+
+    async def look_up(host, port):
+        asked.append(host)
+        if len(asked) == 5:
+            every.set()
+        await every.wait()
+        return ["10.0.0.1" if host == "c.example" else "192.0.32.7"]
+
+    world = World(look_up=look_up)
+    with pytest.raises(wire.InvalidRequest, match=r"webhook_config\.uris\[2\]"):
+        await world.begin(uris=[f"https://{name}.example/" for name in "abcde"])
+    assert len(asked) == 5
+
+
+@run_async
 async def test_a_name_that_comes_to_mean_a_private_address_is_not_delivered_to():
     found = ["192.0.32.7"]
 
@@ -658,6 +677,68 @@ async def test_one_projects_slow_receivers_do_not_keep_another_waiting():
         await world.deliveries.aclose()
 
 
+class Counted(MemoryLedger):
+    """Counts what is written."""
+
+    changes = 0
+
+    async def change(self, entry):
+        self.changes += 1
+        return await super().change(entry)
+
+
+@run_async
+async def test_a_long_line_of_one_project_does_not_keep_the_disk_busy():
+    with receiving(None) as slow:
+        clock = Clock()
+        ledger = Counted(clock)
+        world = World(slow, ledger=ledger, clock=clock, batch=1000, at_once=1000, slow_at_once=2, seconds=30.0)
+        hook = await world.hook(slow.url())
+        for number in range(3000):
+            body = Delivery(message=f"msg_{number}", payload="{}", since=clock.now, webhook=hook.id)
+            entry = Entry(kind="delivery", project="p", id=f"{number}", body=_encode(body), due=clock.now)
+            await ledger.put(entry)
+        world.deliveries._slow["p"] = clock.now + 1e9
+        for _ in range(30):  # ten minutes, each entry put off once or twice, not once in 17 seconds
+            while await world.deliveries.take():
+                pass
+            clock.now += 20
+        assert 3000 <= ledger.changes < 3 * 3000
+        slow.closing.set()
+        await world.deliveries.aclose()
+
+
+@run_async
+async def test_what_cannot_be_signed_is_given_up_in_time():
+    """The store's key is another than that which the key pair was sealed with."""
+    with receiving() as receiver:
+        world = World(receiver)
+        await world.run(uris=[receiver.url()])
+        await world.deliver()
+        assert len(receiver.told) == 1
+        restored = World(receiver, ledger=world.ledger, clock=world.clock, key=b"x" * 32)
+        await restored.ledger.put(
+            Entry(
+                kind="delivery",
+                project="p",
+                id="x",
+                body=_encode(Delivery(message="msg_x", payload="{}", since=world.clock.now, uri=receiver.url())),
+                due=world.clock.now,
+            )
+        )
+        await restored.wait(2 * DAY)
+        assert await restored.ledger.entries("delivery") == [] and len(receiver.told) == 1
+
+
+@run_async
+async def test_what_cannot_be_read_is_looked_at_again_now_and_then():
+    world = World()
+    await world.ledger.put(Entry(kind="delivery", project="p", id="x", body=b"{}", due=0.0))
+    await world.deliver()
+    [entry] = await world.ledger.entries("delivery")
+    assert entry.due == world.clock.now + 900
+
+
 class Away(MemoryLedger):
     """Is away the first two times that it is asked what is due."""
 
@@ -692,13 +773,37 @@ async def test_a_ping_is_sent_once_whatever_the_state_and_the_answer():
         world = World(receiver)
         hook = await world.hook(receiver.url())
         await world.deliveries.webhooks.update("p", hook.id, UpdateWebhook(state="disabled"))
-        await world.deliveries.ping("p", hook.id)
-        await world.deliveries.ping("p", hook.id)
-        await world.wait(DAY)
+        for _ in range(2):
+            await world.deliveries.ping("p", hook.id)
+            await world.wait(DAY)
         assert [told.event["type"] for told in receiver.told] == ["ping"] * 2
         assert verified(receiver.told[0], hook.new_signing_secret)["data"] == {"id": hook.id}
         assert len({told.id for told in receiver.told}) == 2
         assert (await world.deliveries.webhooks.find("p", hook.id)).failing is None
+
+
+@run_async
+async def test_pings_without_end_are_one_at_a_time():
+    with receiving() as receiver:
+        world = World(receiver)
+        hook, other = [await world.hook(receiver.url()) for _ in range(2)]
+        for _ in range(50):
+            await world.deliveries.ping("p", hook.id)
+        await world.deliveries.ping("p", other.id)
+        assert len(await world.ledger.entries("delivery")) == 2
+        await world.deliver()
+        assert sorted(told.event["data"]["id"] for told in receiver.told) == sorted([hook.id, other.id])
+
+
+@run_async
+async def test_a_ping_that_nobody_waits_for_any_more_is_not_sent():
+    with receiving() as receiver:
+        world = World(receiver)
+        hook = await world.hook(receiver.url())
+        await world.deliveries.ping("p", hook.id)
+        world.clock.now += 301
+        await world.deliver()
+        assert receiver.told == [] and await world.ledger.entries("delivery") == []
 
 
 # ---------------------------------------------------------------------------------------------------- the registry
@@ -731,6 +836,19 @@ async def test_a_project_has_a_hundred_webhooks_at_most():
     with pytest.raises(wire.FailedPrecondition):
         await world.hook("https://192.0.32.7/")
     await world.hook("https://192.0.32.7/", project="q")
+
+
+@run_async
+async def test_nor_has_it_more_where_many_are_made_at_the_same_moment():
+    clock = Clock()
+    ledger = Jumbled(MemoryLedger(clock), seed=1)
+    worlds = [World(ledger=ledger, clock=clock, key=KEY) for _ in range(2)]
+    for _ in range(95):
+        await worlds[0].hook("https://192.0.32.7/")
+    made = await asyncio.gather(*(worlds[n % 2].hook("https://192.0.32.7/") for n in range(20)), return_exceptions=True)
+    refused = [one for one in made if isinstance(one, wire.FailedPrecondition)]
+    kept = await ledger.entries("webhook", "p", size=200)
+    assert len(kept) == 95 + 20 - len(refused) <= 100
 
 
 @run_async

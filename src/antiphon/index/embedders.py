@@ -9,7 +9,9 @@ import asyncio
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -162,11 +164,13 @@ class MiniLm:
             "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
         )
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        # A thread for each text and not many for one: they wait for each other in every layer.
+        options.intra_op_num_threads = 1
+        self._threads = threads or _cores()
         self._session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
         self._tokenizer = Tokenizer.from_str(tokens.decode())
         self._tokenizer.enable_truncation(256)
-        self._tokenizer.enable_padding()
+        self._tokenizer.no_padding()  # its file asks for some
 
     async def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
         """A row for each text, as float32."""
@@ -175,17 +179,22 @@ class MiniLm:
     def _embed(self, texts: Sequence[str]) -> Vectors:
         import numpy as np
 
-        # Neighbours in length share a batch, so that little of it is padding.
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
         found = np.zeros((len(texts), 384), np.float32)
-        for places in _batches(order, 8):
-            encoded = self._tokenizer.encode_batch([texts[place] for place in places])
-            ids = np.array([encoding.ids for encoding in encoded], np.int64)
-            mask = np.array([encoding.attention_mask for encoding in encoded], np.int64)
-            inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-            hidden = self._session.run(None, inputs)[0]
-            found[places] = (hidden * mask[:, :, None]).sum(axis=1) / mask.sum(axis=1)[:, None]
+        if len(texts) == 1:
+            found[0] = self._one(texts[0])
+        else:
+            with ThreadPoolExecutor(self._threads) as pool:
+                for place, row in enumerate(pool.map(self._one, texts)):
+                    found[place] = row
         return _unit(found)
+
+    def _one(self, text: str) -> Any:
+        """One text alone: in a batch all are padded to the longest, and that is work too."""
+        import numpy as np
+
+        ids = np.array([self._tokenizer.encode(text).ids], np.int64)
+        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        return self._session.run(None, inputs)[0][0].mean(axis=0)
 
     async def aclose(self) -> None:
         """Nothing is held but memory."""
@@ -255,6 +264,10 @@ def _vectors_of(text: str, count: int) -> list[Any]:
 
 
 LOCAL: dict[str, type[WordLlama] | type[MiniLm]] = {"wordllama": WordLlama, "minilm": MiniLm}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _file(package: str, path: str, sha256: str) -> bytes:

@@ -95,6 +95,10 @@ class Watcher(Protocol):
         """Before its first event is kept. An ApiError refuses it."""
         ...
 
+    def refused(self, record: Record) -> None:
+        """What `begins` let in was not begun after all: another refused it, or the store is away."""
+        ...
+
     def ends(self, record: Record, status: wire.InteractionStatus, usage: wire.Usage | None) -> None:
         """Its end is on disk. This neither waits nor raises."""
         ...

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from antiphon import __version__, wire
+from antiphon.wire import triggers, webhooks
 from antiphon.wire.interaction import ResponseFormat
 
 _REF = "#/components/schemas/{name}"
@@ -58,6 +59,22 @@ _ROOTS = (
     ModelList,
     Deleted,
     Imported,
+    webhooks.CreateWebhook,
+    webhooks.UpdateWebhook,
+    webhooks.Webhook,
+    webhooks.WebhookList,
+    webhooks.PingWebhook,
+    webhooks.PingedWebhook,
+    webhooks.RotateSigningSecret,
+    webhooks.RotatedSigningSecret,
+    webhooks.WebhookPayload,
+    triggers.CreateTrigger,
+    triggers.UpdateTrigger,
+    triggers.Trigger,
+    triggers.TriggerList,
+    triggers.RunTrigger,
+    triggers.TriggerExecution,
+    triggers.TriggerExecutionList,
 )
 
 
@@ -67,6 +84,10 @@ def _ref(name: str) -> dict[str, str]:
 
 def _json(name: str, description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": _ref(name)}}}
+
+
+def _body(name: str, *, required: bool = True) -> dict[str, Any]:
+    return {"required": required, "content": {"application/json": {"schema": _ref(name)}}}
 
 
 def _stream(answer: dict[str, Any]) -> dict[str, Any]:
@@ -103,7 +124,7 @@ def _paths() -> dict[str, Any]:
         _in_query("page_token", "string", "From the page before."),
     )
     lines = {"application/x-ndjson": {"schema": {"type": "string"}}}
-    body = {"required": True, "content": {"application/json": {"schema": _ref("CreateInteraction")}}}
+    body = _body("CreateInteraction")
     return {
         "/interactions": {
             "post": _operation("createInteraction", "Begin an interaction", _stream(one), requestBody=body),
@@ -138,6 +159,54 @@ def _paths() -> dict[str, Any]:
         "/models": {"get": _operation("listModels", "Names that are answered", _json("ModelList", "A page."))},
         "/models/{name}": {
             "get": _operation("getModel", "One of them", _json("ModelResource", "The model."), _in_path("name"))
+        },
+        **_webhook_paths(id, *paging),
+        **_trigger_paths(id, *paging),
+    }
+
+
+def _webhook_paths(id: dict[str, Any], *paging: dict[str, Any]) -> dict[str, Any]:
+    one, nothing = _json("Webhook", "The webhook."), _json("Deleted", "Nothing.")
+    mask = _in_query("update_mask", "string", "The fields to change, with commas between; else all that are given.")
+    secret = _json("RotatedSigningSecret", "The new secret, shown this once.")
+    ping, pinged = _body("PingWebhook", required=False), _json("PingedWebhook", "Nothing.")
+    return {
+        "/webhooks": {
+            "post": _operation("createWebhook", "Be told of ends", one, requestBody=_body("CreateWebhook")),
+            "get": _operation("listWebhooks", "List, oldest first", _json("WebhookList", "A page."), *paging),
+        },
+        "/webhooks/{id}": {
+            "get": _operation("getWebhook", "Read a webhook", one, id),
+            "patch": _operation("updateWebhook", "Change a webhook", one, id, mask, requestBody=_body("UpdateWebhook")),
+            "delete": _operation("deleteWebhook", "Tell it no more", nothing, id),
+        },
+        "/webhooks/{id}:ping": {"post": _operation("pingWebhook", "Send it a ping", pinged, id, requestBody=ping)},
+        "/webhooks/{id}:rotateSigningSecret": {
+            "post": _operation(
+                "rotateSigningSecret", "A new secret", secret, id,
+                requestBody=_body("RotateSigningSecret", required=False),
+            )
+        },
+    }  # fmt: skip
+
+
+def _trigger_paths(id: dict[str, Any], *paging: dict[str, Any]) -> dict[str, Any]:
+    one, run = _json("Trigger", "The trigger."), _json("TriggerExecution", "The run, or why there is none.")
+    every, filter = _json("TriggerList", "A page."), _in_query("filter", "string", 'As `status="active"`, with AND.')
+    runs = _json("TriggerExecutionList", "A page.")
+    return {
+        "/triggers": {
+            "post": _operation("createTrigger", "Run on a schedule", one, requestBody=_body("CreateTrigger")),
+            "get": _operation("listTriggers", "List, newest first", every, filter, *paging),
+        },
+        "/triggers/{id}": {
+            "get": _operation("getTrigger", "Read a trigger", one, id),
+            "patch": _operation("updateTrigger", "Name, pause, resume", one, id, requestBody=_body("UpdateTrigger")),
+            "delete": _operation("deleteTrigger", "Run no more", _json("Deleted", "Nothing."), id),
+        },
+        "/triggers/{id}/executions": {
+            "post": _operation("runTrigger", "Run now", run, id, requestBody=_body("RunTrigger", required=False)),
+            "get": _operation("listTriggerExecutions", "Its runs, newest first", runs, id, *paging),
         },
     }
 

@@ -113,6 +113,23 @@ def token(items: Sequence[Any], size: int) -> str | None:
     return base64.urlsafe_b64encode(str(items[size - 1].seq).encode()).decode() if len(items) > size else None
 
 
+def token_after(id: str | None) -> str | None:
+    """The token of the page after the item with this id; nothing that a caller should read anything out of."""
+    return None if id is None else base64.urlsafe_b64encode(id.encode()).decode()
+
+
+def after(query: dict[str, str]) -> str:
+    """The id that a page begins after, "" for the first. Raises InvalidRequest for a token that is not one of ours."""
+    token = query.get("pageToken", "")
+    try:
+        id = base64.b64decode(token, altchars=b"-_", validate=True).decode("ascii")
+        if id.isprintable() and token_after(id) == token:
+            return id
+    except ValueError:
+        pass
+    raise wire.InvalidRequest(f"{token[:100]!r} at 'page_token' is none of ours.")
+
+
 async def received(request: Request, largest: int = _LARGEST) -> bytes:
     """The request's bytes. Raises InvalidRequest for more than `largest`."""
     parts: list[bytes] = []

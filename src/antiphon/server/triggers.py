@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from antiphon import wire
 from antiphon.server import rest
 from antiphon.server.rest import Handler
 from antiphon.triggers import Triggers
@@ -51,9 +47,9 @@ class Routes:
         query = rest.query(request, "filter", "pageSize", "pageToken")
         filter = query.get("filter", "")
         page = await self._triggers.page(
-            request.scope["project"], filter, rest.count(query.get("pageSize") or str(_USUAL), _MOST), _after(query)
+            request.scope["project"], filter, rest.count(query.get("pageSize") or str(_USUAL), _MOST), rest.after(query)
         )
-        return rest.answer(msgspec.structs.replace(page, next_page_token=_token(page.next_page_token)))
+        return rest.answer(msgspec.structs.replace(page, next_page_token=rest.token_after(page.next_page_token)))
 
     async def get(self, request: Request) -> Response:
         """GET /triggers/{id}."""
@@ -83,22 +79,6 @@ class Routes:
         query = rest.query(request, "pageSize", "pageToken")
         project, id = request.scope["project"], request.path_params["id"]
         page = await self._triggers.executions(
-            project, id, rest.count(query.get("pageSize") or str(_USUAL), _MOST), _after(query)
+            project, id, rest.count(query.get("pageSize") or str(_USUAL), _MOST), rest.after(query)
         )
-        return rest.answer(msgspec.structs.replace(page, next_page_token=_token(page.next_page_token)))
-
-
-def _token(id: str | None) -> str | None:
-    """Where the next page begins; nothing that a caller should read anything out of."""
-    return None if id is None else base64.urlsafe_b64encode(id.encode()).decode()
-
-
-def _after(query: dict[str, str]) -> str:
-    token = query.get("pageToken", "")
-    try:
-        id = base64.b64decode(token, altchars=b"-_", validate=True).decode("ascii")
-        if id.isprintable():
-            return id
-    except (binascii.Error, ValueError):
-        pass
-    raise wire.InvalidRequest(f"{token[:100]!r} at 'page_token' is none of ours.")
+        return rest.answer(msgspec.structs.replace(page, next_page_token=rest.token_after(page.next_page_token)))

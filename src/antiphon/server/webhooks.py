@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import re
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from antiphon import wire
 from antiphon.server import rest
 from antiphon.server.rest import Handler
 from antiphon.webhooks.deliveries import Deliveries
@@ -46,16 +45,16 @@ class Routes:
         """POST /webhooks."""
         rest.query(request)
         body = await rest.plain_body(request, types.CreateWebhook, _LARGEST)
-        return rest.answer(await self._webhooks.create(request.scope["project"], body))
+        made = await self._webhooks.create(request.scope["project"], body)
+        request.scope["resource"] = made.id  # for the audit log
+        return rest.answer(made)
 
     async def page(self, request: Request) -> Response:
         """GET /webhooks: the oldest first."""
         query = rest.query(request, "pageSize", "pageToken")
         size = rest.count(query.get("pageSize") or str(_PAGE), _MOST)
-        page = await self._webhooks.page(request.scope["project"], _after(query.get("pageToken", "")), size)
-        if page.next_page_token is not None:
-            page.next_page_token = base64.urlsafe_b64encode(page.next_page_token.encode()).decode()
-        return rest.answer(page)
+        page = await self._webhooks.page(request.scope["project"], rest.after(query), size)
+        return rest.answer(msgspec.structs.replace(page, next_page_token=rest.token_after(page.next_page_token)))
 
     async def get(self, request: Request) -> Response:
         """GET /webhooks/{id}."""
@@ -94,10 +93,3 @@ class Routes:
     async def jwks(self, request: Request) -> Response:
         """GET /.well-known/jwks.json: anybody may know them."""
         return rest.answer(await self._deliveries.tokens.jwks(), {"cache-control": "public, max-age=300"})
-
-
-def _after(token: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(token).decode("ascii")
-    except ValueError:
-        raise wire.InvalidRequest(f"{token[:100]!r} at 'page_token' is none of ours.") from None

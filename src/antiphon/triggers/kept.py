@@ -22,7 +22,8 @@ _LATEST = 2**44  # milliseconds; counted down from, so that what is newest is li
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """A run under way: `interaction` is an id that was chosen before there was anything of that name.
 
-    `confirmed` is whether the interaction is known to have been made, `timed_out` whether it is to be cancelled.
+    `confirmed` is whether the interaction is known to have been made, `timed_out` whether it is to be cancelled. Where
+    it could not be made yet, `again` is when to try.
     """
 
     execution: str
@@ -32,6 +33,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float
     confirmed: bool = False
     timed_out: bool = False
+    again: float = 0.0
 
 
 class StoredTrigger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,7 +65,8 @@ class StoredTrigger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
             times += [now] if self.deleted else []
         else:
             until = self.run.deadline - now
-            times.append(now + (min(look, until) if until > 0 else look))
+            soon = now + (min(look, until) if until > 0 else look)
+            times.append(soon if self.deleted else max(soon, min(self.run.again, self.run.deadline)))
         return min(times, default=None)
 
 

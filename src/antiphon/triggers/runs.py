@@ -21,9 +21,9 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from antiphon import ids, wire
-from antiphon.ports import Entry, Ledger
+from antiphon.ports import Ledger
 from antiphon.triggers import schedule
-from antiphon.triggers.kept import TRIGGER, Held, Run, Shelf, StoredExecution, StoredTrigger, execution_id, held
+from antiphon.triggers.kept import TRIGGER, Held, Run, Shelf, StoredExecution, StoredTrigger, execution_id
 from antiphon.wire import triggers as types
 
 _GOING = ("in_progress", "queued")
@@ -31,6 +31,8 @@ _GOING = ("in_progress", "queued")
 _WELL = ("completed", "incomplete", "requires_action")
 
 _STARTING = 10.0  # seconds that a start may take before the others have their turn
+_LATER = 60.0  # seconds until a start that was refused for a limit is tried again, where nobody says when
+_HERE = 10_000  # interactions whose triggers are known without a look, at most: many end on another server
 
 
 class Interactions(Protocol):
@@ -81,10 +83,6 @@ class Runs:
             self.woken.set()
 
     # ------------------------------------------------------------------ what is to be done
-
-    async def take(self, entry: Entry) -> None:
-        """Do what is due about a trigger that the ledger gave out."""
-        await self.handle(held(entry))
 
     async def handle(self, held: Held) -> None:
         """Do what is due about a trigger, and let it come up again in time."""
@@ -143,29 +141,39 @@ class Runs:
         """Make the interaction of a run, unless a server that stopped has made it."""
         project, trigger = held.entry.project, held.trigger
         await self.shelf.record(project, run.execution, _execution(held, run))
+        self._here.pop(run.interaction, None)
+        while len(self._here) >= _HERE:
+            del self._here[next(iter(self._here))]  # the oldest: its end is seen at a look
         self._here[run.interaction] = (project, held.entry.id)
         try:
-            if self._clock() >= run.deadline:
+            late = self._clock() >= run.deadline
+            if late or trigger.deleted:  # nothing is begun any more; what a server that stopped has begun goes on
                 if await self._interactions.look(project, run.interaction) is None:
-                    return await self._end(held, run, "timed_out", "It could not be started in time.")
+                    why = (
+                        "It could not be started in time." if late else "The trigger was deleted before it was started."
+                    )
+                    return await self._end(held, run, "timed_out" if late else "failed", why)
             else:
                 async with asyncio.timeout(_STARTING):
                     await self._interactions.start(project, trigger.interaction, id=run.interaction, key=trigger.key)
         except wire.AlreadyExists:
             pass
-        except (wire.RateLimited, wire.Unavailable, TimeoutError):
+        except wire.RateLimited as error:  # tried before, it would only be refused again, and be counted
+            return await self._mark(held, run, again=self._clock() + (error.retry_after or _LATER))
+        except (wire.Unavailable, TimeoutError):
             return held  # not now: again at the next look, for as long as the run may take
         except wire.ApiError as error:
             return await self._end(held, run, "failed", error.message)
-        return await self._mark(held, run, confirmed=True)
+        return await self._mark(held, run, confirmed=True, again=0.0)
 
-    async def _mark(self, held: Held, run: Run, **what: bool) -> Held | None:
+    async def _mark(self, held: Held, run: Run, **what: bool | float) -> Held | None:
         """Remember something of a run, as long as it is the trigger's."""
 
         def step(trigger: StoredTrigger) -> StoredTrigger | None:
             if trigger.run is None or trigger.run.execution != run.execution:
                 return None
-            return replace(trigger, run=replace(trigger.run, **what), previous=run.interaction)
+            marked = replace(trigger.run, **what)
+            return replace(trigger, run=marked, previous=run.interaction if marked.confirmed else trigger.previous)
 
         return await self.shelf.update(held.entry.project, held.entry.id, step)
 
@@ -184,8 +192,9 @@ class Runs:
     async def observe(self, held: Held) -> Held | None:
         """The same, and begin what a server that stopped did not come to, and stop what takes too long."""
         found: Held | None = held
-        if held.trigger.run is not None and not held.trigger.run.confirmed:
-            found = await self._start(held, held.trigger.run)
+        run, now = held.trigger.run, self._clock()
+        if run is not None and not run.confirmed and (now >= min(run.again, run.deadline) or held.trigger.deleted):
+            found = await self._start(held, run)
         if found is not None:
             found = await self.glance(found)
         run = found.trigger.run if found is not None else None

@@ -77,11 +77,19 @@ class Triggers:
             display_name=request.display_name,
             next_run=schedule.after(request.schedule, request.time_zone, now),
         )
-        if len(await self._shelf.ledger.entries(TRIGGER, project, size=_MOST)) >= _MOST:
-            raise wire.FailedPrecondition(f"A project has at most {_MOST} triggers: delete one first.")
+        await self._check_room(project, 1)
         id = trigger_id(now)
         await self._shelf.add(project, id, trigger)
+        try:
+            await self._check_room(project, 0)  # others may have come at the same moment
+        except wire.FailedPrecondition:
+            await self._shelf.ledger.remove(TRIGGER, project, id)
+            raise
         return shown_trigger(id, trigger)
+
+    async def _check_room(self, project: str, more: int) -> None:
+        if len(await self._shelf.ledger.entries(TRIGGER, project, size=_MOST + 1)) + more > _MOST:
+            raise wire.FailedPrecondition(f"A project has at most {_MOST} triggers: delete one first.")
 
     async def page(self, project: str, filter: str, size: int, after: str) -> types.TriggerList:
         """Up to `size` of a project's triggers, the newest first, after the one with the id `after`."""

@@ -45,6 +45,8 @@ _METADATA = 1 << 14  # bytes of its metadata
 _MESSAGE = 1000  # characters of an error's message
 _SLOW_SECONDS = 60.0
 _LONG = 900.0  # seconds between two looks at an announcement, at most
+_PING_SECONDS = 300.0  # after which nobody waits for a ping any more
+_LINE_SECONDS = 600.0  # that one who waits for his project's turn is put off for, at most
 
 Look = Callable[[str, str], Awaitable[wire.Interaction]]
 
@@ -133,6 +135,7 @@ class Deliveries:
         self._worker: asyncio.Task[None] | None = None
         self._underway: dict[asyncio.Task[None], tuple[str, float]] = {}  # of which project, and since when
         self._slow: dict[str, float] = {}  # projects whose receivers take their time, and until when that counts
+        self._lines: dict[str, float] = {}  # of those: when the last who waits has his turn
         self._more = False  # whether there was more to take up than was taken
         self._notes: set[asyncio.Task[None]] = set()
 
@@ -148,6 +151,9 @@ class Deliveries:
             await self._check(config)
         if uris or await self.webhooks.told(record.project):
             await self._ledger.put(self._announcement(record, self._limits.look))
+
+    def refused(self, record: Record) -> None:
+        """Nothing was made of it here."""
 
     def ends(self, record: Record, status: wire.InteractionStatus, usage: wire.Usage | None) -> None:
         """See to it that they are told now."""
@@ -169,8 +175,10 @@ class Deliveries:
             raise wire.InvalidRequest(
                 f"More than {_METADATA} bytes are not supported at 'webhook_config.user_metadata'."
             )
-        for place, uri in enumerate(uris):
-            await self._sender.check(uri, f"webhook_config.uris[{place}]")
+        checks = (self._sender.check(uri, f"webhook_config.uris[{place}]") for place, uri in enumerate(uris))
+        for fault in await asyncio.gather(*checks, return_exceptions=True):  # names may take a while, each
+            if fault is not None:
+                raise fault
         if uris:
             await self.tokens.ready()
 
@@ -196,7 +204,10 @@ class Deliveries:
         self._wake.set()
 
     async def ping(self, project: str, id: str) -> None:
-        """Send a webhook an event of the type 'ping', once; nobody is told how it went. Raises NotFound."""
+        """Send a webhook an event of the type 'ping', once; nobody is told how it went. Raises NotFound.
+
+        One that is still on its way is enough.
+        """
         await self.webhooks.get(project, id)
         now = self._clock()
         message = _message(project, id, str(time.time_ns()))
@@ -204,7 +215,7 @@ class Deliveries:
             type="ping", version="v1", timestamp=timestamp(now), data=types.WebhookData(id=id)
         )
         body = Delivery(message=message, payload=_encode(payload).decode(), since=now, webhook=id, once=True)
-        await self._ledger.put(Entry(kind=KIND, project=project, id=f"ping.{message}", body=_encode(body), due=now))
+        await self._ledger.put(Entry(kind=KIND, project=project, id=f"ping.{id}", body=_encode(body), due=now))
         self._wake.set()
 
     # ------------------------------------------------------------------ the worker
@@ -254,8 +265,10 @@ class Deliveries:
             try:
                 body = _body(entry.body)
             except msgspec.MsgspecError:
+                # A newer server may have written it. It must keep neither the others back nor the disk busy.
                 logger.error("the delivery %s of project %s cannot be read", entry.id, entry.project)
-                continue  # it must not keep the others back
+                await self._ledger.change(msgspec.structs.replace(entry, due=now + _LONG))
+                continue
             if isinstance(body, Announcement):
                 self._begin(self._announce(entry, body), entry.project, now)
             elif entry.project in self._slow and busy[entry.project] >= limits.slow_at_once:
@@ -280,6 +293,7 @@ class Deliveries:
     def _busy(self, now: float) -> Counter[str]:
         """How many of each project are under way; and which of them are slow is known from then on."""
         self._slow = {project: until for project, until in self._slow.items() if until > now}
+        self._lines = {project: until for project, until in self._lines.items() if project in self._slow}
         for project, since in self._underway.values():
             self._note(project, since, now)
         return Counter(project for project, _ in self._underway.values())
@@ -289,12 +303,17 @@ class Deliveries:
             self._slow[project] = now + _SLOW_SECONDS
 
     async def _put_off(self, late: list[Entry], now: float) -> None:
-        """One project's slow receivers must not keep the others' waiting."""
-        dues = [now + random.uniform(5, 30) for _ in late]  # noqa: S311 - spreads load, guards nothing
-        pairs = zip(late, dues, strict=True)
+        """One project's slow receivers must not keep the others' waiting: not by a long line of it, either."""
+        pairs = [(entry, self._turn(entry.project, now)) for entry in late]
         await asyncio.gather(*(self._ledger.change(msgspec.structs.replace(entry, due=due)) for entry, due in pairs))
         if late and self._more:
             self._wake.set()  # behind them there may be somebody else's
+
+    def _turn(self, project: str, now: float) -> float:
+        """When one more of a slow project is looked at again: the later, the longer its line."""
+        each = self._limits.seconds / self._limits.slow_at_once
+        turn = self._lines[project] = min(max(self._lines.get(project, now), now) + each, now + _LINE_SECONDS)
+        return now + random.uniform(5, 30) + (turn - now) * random.uniform(0.5, 1)  # noqa: S311 - spreads load
 
     async def settle(self) -> None:
         """Wait for what is under way."""
@@ -353,13 +372,14 @@ class Deliveries:
 
     async def _deliver(self, entry: Entry, body: Delivery) -> None:
         kept = await self.webhooks.find(entry.project, body.webhook) if body.webhook else None
-        if body.webhook and (kept is None or (kept.state != "enabled" and not body.once)):
-            return await self._done(entry)
         began = self._clock()
+        if _is_idle(body, kept, began):
+            return await self._done(entry)
         try:
             outcome = await self._post(kept, body)
-        except wire.FailedPrecondition as error:  # it cannot be signed here: that, too, does not go on for ever
-            outcome = Outcome(None, error.message)
+        except (wire.FailedPrecondition, msgspec.MsgspecError, ValueError, TypeError) as error:
+            # It cannot be signed here (packages are missing, the store's key is another): not for ever, either.
+            outcome = Outcome(None, error.message if isinstance(error, wire.ApiError) else type(error).__name__)
         self._note(entry.project, began, self._clock())
         if not outcome.ok:
             return await self._failed(entry, body, outcome)
@@ -394,6 +414,13 @@ class Deliveries:
             uri, signature = body.uri, await self.tokens.sign(body.uri, body.message, now, payload)
         headers = {"webhook-id": body.message, "webhook-timestamp": str(now), "webhook-signature": signature}
         return await self._sender.post(uri, headers, payload)
+
+
+def _is_idle(body: Delivery, kept: Kept | None, now: float) -> bool:
+    """Whether nobody is to have it any more: its webhook is gone or disabled; for a ping it is too late."""
+    if body.once and now > body.since + _PING_SECONDS:
+        return True
+    return body.webhook != "" and (kept is None or (kept.state != "enabled" and not body.once))
 
 
 def _tell(task: asyncio.Task[None]) -> None:

@@ -78,6 +78,9 @@ class Webhooks:
             secrets=[Secret(secrets.token_hex(16))],
         )
         await self._ledger.put(Entry(kind=KIND, project=project, id=id, body=msgspec.json.encode(kept)))
+        if len(await self._ledger.entries(KIND, project, size=MOST + 1)) > MOST:  # others came at the same moment
+            await self._ledger.remove(KIND, project, id)
+            raise wire.FailedPrecondition(f"A project may have {MOST} webhooks.")
         self._known.pop(project, None)
         shown = self._shown(id, kept)
         return msgspec.structs.replace(shown, new_signing_secret=self._secrets(kept)[0])
