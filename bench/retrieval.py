@@ -1,6 +1,7 @@
 """How well and how fast the hybrid index finds the right piece of real documentation.
 
-    python -m bench.retrieval --cache DIR [--embedders none,wordllama,minilm]
+    python -m bench.retrieval --cache DIR --write    a machine-hour; writes docs/performance.md
+    python -m bench.retrieval --cache DIR --embedders none,wordllama --pieces 5000
 
 The corpus is Debian's documentation as packages of the archive bring it (`apt-get download` into the cache, nothing is
 installed). The questions come from the documentation itself, and what a question is made of is taken out of the texts:
@@ -33,6 +34,8 @@ from antiphon.index.chunks import Chunking, split
 from antiphon.index.collection import Hit, Index, Mode
 from antiphon.index.embedders import embedder
 from antiphon.ports import Leaf
+from bench.report import publish, table
+from bench.servers import Neighbours
 
 PACKAGES = {  # package: where its pages are
     "postgresql-doc-15": "usr/share/doc/postgresql-doc-15/html",
@@ -48,6 +51,19 @@ PACKAGES = {  # package: where its pages are
 SEED = 3
 OF_EACH_KIND = 160
 TOP = 10
+WORDS: dict[Mode, str] = {"lexical": "words", "dense": "meaning", "hybrid": "both"}
+TITLES = ["p50 ms", "p95 ms", "indexing s", "processor s", "MiB on disk"]
+ABOUT = """\
+{pages} pages of Debian's documentation packages in {pieces} pieces of at most {tokens} tokens, {questions} questions that
+the documentation itself gives: section headings, the lines that say what a command is for, the entries of PostgreSQL's
+subject index, each taken out of the texts. Times are of a whole search, with the embedding of the question.
+
+{table}
+
+- Questions of this kind repeat words of their answers, which favours the search by words.
+- The process had at most {memory} MB. Other work took {near:.0%} of the processor, and this ran behind it: the times are
+  those of a busy machine.
+"""
 
 _LEFT_OUT = re.compile(
     r"sphinxsidebar|related|navheader|navfooter|mobile-nav|menu|footer|breadcrumb|\btoc|contents\b|refnamediv|titlepage"
@@ -290,69 +306,84 @@ async def ask(index: Index, mode: Mode, asked: list[Question], corpus: dict[str,
     return found
 
 
-def line(name: str, mode: Mode, found: dict[str, list[float]]) -> str:
+def line(found: dict[str, list[float]]) -> list[str]:
+    """What an embedder and a mode found, as cells."""
     kinds = [kind for kind in found if kind != "time"]
     places = [place for kind in kinds for place in found[kind]]
     cells = [f"{_recall(places):.3f}", f"{statistics.fmean(1 / place if place else 0 for place in places):.3f}"]
     cells += [f"{_recall(found[kind]):.3f}" for kind in kinds]
     times = sorted(found["time"])
-    cells += [f"{times[len(times) // 2]:.1f}", f"{times[int(len(times) * 0.95)]:.1f}"]
-    return f"| {name} | {mode} | {' | '.join(cells)} |"
+    return [*cells, f"{times[len(times) // 2]:.0f}", f"{times[int(len(times) * 0.95)]:.0f}"]
 
 
 def _recall(places: list[float]) -> float:
     return statistics.fmean(0 < place <= 5 for place in places)
 
 
+async def indexed(index: Index, corpus: Iterable[Page], chunking: Chunking) -> list[str]:
+    """Seconds that it took to put all in, by the clock and of processor."""
+    start, used = time.perf_counter(), time.process_time()
+    for page in corpus:
+        await index.add(page.key, title=page.title, leaves=[Leaf(page.text)], chunking=chunking)
+    return [f"{time.perf_counter() - start:.0f}", f"{time.process_time() - used:.0f}"]
+
+
 async def measure(
     cache: Path, names: list[str], packages: list[str], chunking: Chunking, most: int, of_each: int
-) -> None:
+) -> str:
+    """What is found and how fast, as Markdown. An index that is in the cache already has no time of its own."""
+    near = Neighbours()
     corpus = {page.key: page for page in pages(cache, packages)}
     asked = questions(cache, list(corpus.values()), of_each)
     corpus = some(corpus, asked, chunking, most)
     pieces = sum(len(list(split([Leaf(page.text)], chunking))) for page in corpus.values())
     counts = Counter(question.kind for question in asked)
-    print(f"{len(corpus)} pages, {pieces} pieces of at most {chunking.max_tokens} tokens; questions: {dict(counts)}\n")
+    print(f"{len(corpus)} pages, {pieces:,} pieces; questions: {dict(counts)}", flush=True)
     rows = []
     for name in names:
         made = embedder(name)
         path = cache / f"{name.rpartition('#')[2]}-{len(corpus)}-{chunking.max_tokens}-{chunking.overlap}.db"
         index = Index(path, made)
-        if not path.exists():
-            start, used = time.perf_counter(), time.process_time()
-            for page in corpus.values():
-                await index.add(page.key, title=page.title, leaves=[Leaf(page.text)], chunking=chunking)
-            print(
-                f"{name}: indexed in {time.perf_counter() - start:.0f} s ({time.process_time() - used:.0f} s of processor)"
-            )
+        spent = ["", ""] if path.exists() else await indexed(index, corpus.values(), chunking)
+        print(f"{name}: indexed, {' and '.join(spent)} s", flush=True)
         modes: tuple[Mode, ...] = ("lexical", "dense", "hybrid") if made is not None else ("lexical",)
         for mode in modes:
-            rows.append(line(name, mode, await ask(index, mode, asked, corpus)))
-        size = path.stat().st_size / 2**20
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"{name}: {size:.0f} MiB on disk; the process has had at most {memory:.0f} MiB")
+            cells = line(await ask(index, mode, asked, corpus))
+            rows.append([f"`{name}`", WORDS[mode], *cells, *spent, f"{path.stat().st_size / 2**20:.0f}"])
         await index.aclose()
-    print(
-        "\n| embedder | mode | recall@5 | MRR@10 |", " | ".join(f"{kind} r@5" for kind in counts), "| p50 ms | p95 ms |"
+    titles = ["embedder", "found by", "recall@5", "MRR@10", *(f"{kind}: recall@5" for kind in counts), *TITLES]
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return ABOUT.format(
+        pages=f"{len(corpus):,}",
+        pieces=f"{pieces:,}",
+        tokens=chunking.max_tokens,
+        questions=len(asked),
+        table=table(titles, rows),
+        memory=f"{memory:.0f}",
+        near=near.share(),
     )
-    print("|---|---|" + "--:|" * (4 + len(counts)))
-    print("\n".join(rows))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--embedders", default="none,wordllama")
+    parser.add_argument("--embedders", default="none,wordllama,minilm")
+    parser.add_argument("--write", action="store_true", help="write the figures to docs/performance.md")
     parser.add_argument("--packages", default=",".join(PACKAGES))
     parser.add_argument("--chunk", type=int, default=Chunking().max_tokens)
     parser.add_argument("--overlap", type=int, default=Chunking().overlap)
-    parser.add_argument("--pieces", type=int, default=10**9, help="about how many to index, right pages first")
+    parser.add_argument("--pieces", type=int, default=20_000, help="about how many to index, right pages first")
     parser.add_argument("--questions", type=int, default=OF_EACH_KIND, help="of each kind, at most")
     given = parser.parse_args()
     packages = given.packages.split(",")
     fetch(given.cache, packages)
     chunking = Chunking(given.chunk, given.overlap)
-    asyncio.run(measure(given.cache, given.embedders.split(","), packages, chunking, given.pieces, given.questions))
+    found = measure(given.cache, given.embedders.split(","), packages, chunking, given.pieces, given.questions)
+    body = asyncio.run(found)
+    print(body)
+    if given.write:
+        command = f"python -m bench.retrieval --embedders {given.embedders} --pieces {given.pieces}"
+        publish("retrieval", "Finding passages of documentation", command, body)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ import time
 from google import genai
 
 client = genai.Client()
-# The client's types know agents only; what stands in `extra_body` goes out in their place.
+# The client's types know agents only; of a model, `extra_body` goes out in their place.
 interaction = {"model": "gemini-3-flash-preview", "input": "Write the slow report."}
 trigger = client.triggers.create(
     schedule="0 9 * * 1-5",

@@ -152,6 +152,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "settings": ("weights",),
     "app": (
         "app",
+        "agents",
         "wire",
         "ports",
         "dispatch",
@@ -173,6 +174,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "cli_keys": ("wire", "ports", "app", "audit", "faults", "keyring", "settings"),
     "cli_backup": ("settings",),
+    "research_report": (),
+    "research_page": ("research_report",),
+    "research_view": ("words", "research_report"),
+    "cli_research": ("app", "agents", "research_report", "research_view"),
     "cli_index": ("fetch", "index", "media", "search", "settings"),
     "cli": ("antiphon", "app", "cli_index", "logs", "settings", "weights"),
     "__main__": ("cli",),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import math
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--model", default="gemini-3-flash-preview", help="the model's name (default: %(default)s)")
     ask.add_argument("--previous", metavar="ID", help="go on with this interaction")
     ask.add_argument("--system", metavar="TEXT", help="a system instruction")
+    _add_research(commands)
     models = _add(commands, "models", _models, "list, fetch or remove weights")
     models.add_argument("action", choices=("list", "pull", "rm"))
     models.add_argument("name", nargs="?", help="a known name, or hf:owner/repository/file.gguf")
@@ -167,10 +170,12 @@ def _serve(options: argparse.Namespace) -> None:
     chosen = _settings(options)
     chosen.check()
     logs.configure(options.log_level, options.log_format)
-    uvloop.run(_listen(chosen))
+    for told in uvloop.run(_listen(chosen)):
+        signal.raise_signal(told)  # it ends as it was told to, now that everything is closed
 
 
-async def _listen(chosen: Settings) -> None:
+async def _listen(chosen: Settings) -> list[int]:
+    """Serve. Which signals have ended it."""
     try:
         listener = _socket(chosen)
     except OSError as error:
@@ -195,7 +200,9 @@ async def _listen(chosen: Settings) -> None:
         host, port = listener.getsockname()[:2]
         names = ", ".join(model.name for model in chosen.models)
         print(f"{READY}http://{f'[{host}]' if ':' in host else host}:{port} (models: {names})", flush=True)
-        await _Server(config, application, chosen.drain).serve(sockets=[listener])
+        server = _Server(config, application, chosen.drain)
+        await server.serve(sockets=[listener])
+    return server.told
 
 
 class _Server(uvicorn.Server):
@@ -205,7 +212,18 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._application = application
         self._seconds = seconds
+        self.told: list[int] = []
         self._loop = asyncio.get_running_loop()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, but that it does not raise them again here: the process would end with everything still open."""
+        with super().capture_signals():
+            try:
+                yield
+            finally:
+                self.told = self._captured_signals
+                self._captured_signals = []
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Say that it stops, to whoever asks before sending work; and stop in a while, or told again, at once."""
@@ -329,6 +347,20 @@ async def _check(response: aiohttp.ClientResponse) -> None:
     if response.status >= 400:
         text = await response.text()
         raise CommandError(f"{response.status}: {text}")
+
+
+def _add_research(commands: Any) -> None:
+    research = _add(commands, "research", _research, "have a question researched, and print the report as Markdown")
+    research.add_argument("question", nargs="?", help="what to find out; - reads standard input")
+    research.add_argument("--max", action="store_true", help="exhaustive: up to an hour, and several times the tokens")
+    research.add_argument("--plan", action="store_true", help="show the plan first, to be changed or approved")
+    research.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page of HTML, too")
+    research.add_argument("--previous", metavar="ID", help="go on with this interaction")
+    research.add_argument("--follow", metavar="ID", help="no new question: go on watching this one, or show its report")
+
+
+def _research(options: argparse.Namespace) -> None:
+    sys.exit(app.load({}, "commands", "antiphon.cli_research:run")(options))
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,7 +23,7 @@ from antiphon.ports import Document, Leaf, Outcome, Unreadable, Use
 from antiphon.search.provider import Hit, SearchFault
 from antiphon.tools import google_search
 from antiphon.tools.google_search import GoogleSearch
-from serving import ServerFactory
+from serving import Server, ServerFactory
 from websites import answer, silent, website
 
 DECLARED = wire.GoogleSearch()
@@ -380,3 +381,15 @@ def test_what_is_not_served_is_a_clear_400(server: ServerFactory, searxng: str):
     body = {"model": "scripted", "input": "x", "tools": [{"type": "google_search", "search_types": ["image_search"]}]}
     refused = started.request("POST", "/v1beta/interactions", body)
     assert refused.status == 400 and "tools[0].search_types[0]" in refused.error["message"]
+
+
+def test_the_settings_that_the_page_shows_are_taken(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "tools" / "google_search.md").read_text(encoding="utf-8")
+    block = re.search(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert block is not None
+    (tmp_path / "antiphon.toml").write_text(f'[models.scripted]\nsource = "scripted"\n{block[1]}', encoding="utf-8")
+    server = Server(["--config", str(tmp_path / "antiphon.toml")], tmp_path / "data", {"BRAVE_API_KEY": "k"})
+    try:
+        assert server.create("hi", tools=[{"type": "google_search"}])["status"] == "completed"
+    finally:
+        server.stop()

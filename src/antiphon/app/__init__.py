@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon import signature, weights, wire
 from antiphon.app.parts import Parts, tools_of
-from antiphon.app.tables import MODELS, STORES, TOOLS, load, named
+from antiphon.app.tables import AGENTS, MODELS, STORES, TOOLS, load, named
 from antiphon.audit import Audit
 from antiphon.bus.local import LocalBus
 from antiphon.catalog import Catalog, Served
@@ -197,6 +197,7 @@ async def running(settings: Settings, progress: weights.Progress = weights.silen
             resolve=catalog.resolve,
             key=key,
             tools=tools,
+            agents={name: load(AGENTS, "agents", name)() for name in AGENTS},
             watchers=beside.watchers,
             limits=Limits(silence=settings.silence, retention=settings.retention),
         )
@@ -250,7 +251,7 @@ def _watch(operations: Operations, engine: Engine, worker: bool, bus: Bus) -> No
 def _catalog(settings: Settings, models: dict[str, Model]) -> Catalog:
     served = {name: Served(context_length=getattr(model, "context", None)) for name, model in models.items()}
     with named("aliases"):
-        return Catalog(served, settings.default or next(iter(models)), settings.aliases)
+        return Catalog(served, settings.default or next(iter(models)), settings.aliases, AGENTS)
 
 
 def _edge(routes: ASGIApp, keyring: Keyring, settings: Settings, stack: AsyncExitStack) -> ASGIApp:

@@ -1,0 +1,157 @@
+"""Arithmetic over what was found: the model writes an expression, this file checks its numbers and works it out. Pure.
+
+Nothing is run: an expression is read as a tree of numbers, dates and the signs + - * / ** // %, and every number in it must
+stand in a note or in the question, but for those that turn one unit into another.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import msgspec
+
+from antiphon.agents.research_state import Note
+from antiphon.agents.support import numbers
+from antiphon.words import plain
+
+# What turns units into each other, counts from or to, or makes a percentage.
+_UNITS = frozenset(
+    (1, 2, 7, 8, 10, 12, 24, 28, 29, 30, 31, 52, 60, 100, 365, 366, 1000, 1024, 3600, 86400, 10**6, 10**9)
+)
+_LONGEST = 200
+_LARGEST = 1e30
+_SIGNS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "round": round, "abs": abs}
+_SAME = str.maketrans({"×": "*", "÷": "/", "−": "-", "–": "-", "·": "*"})
+_DATE = re.compile(r"date\((\d+), (\d+), (\d+)\)")
+_GROUPED = re.compile(r"(?<=\d)[,_\u00a0\u202f](?=\d{3}(?!\d))")
+
+
+class Calculation(msgspec.Struct, frozen=True):
+    """What was worked out, as `80 / 16 = 5`, what it means, and the passages that its numbers come from."""
+
+    about: str
+    text: str
+    result: str
+    sources: tuple[str, ...]
+
+
+class Calculations(msgspec.Struct, frozen=True):
+    """The calculations of a report."""
+
+    calculations: tuple[Calculation, ...] = ()
+
+
+class _Wrong(Exception):
+    """An expression that is none, or whose numbers were made up."""
+
+
+def calculations_of(found: Mapping[str, Any], notes: Sequence[Note], question: str) -> tuple[Calculation, ...]:
+    """Those of a model's calculations whose numbers are all known."""
+    given = found.get("calculations")
+    kept: dict[str, Calculation] = {}
+    for item in given if isinstance(given, list) else ():
+        expression = item.get("expression") if isinstance(item, dict) else None
+        if not isinstance(expression, str):
+            continue
+        about = plain(item.get("about") if isinstance(item.get("about"), str) else "", 120)
+        try:
+            made = _made(expression.partition("=")[0], about, notes, question)
+        except (_Wrong, ArithmeticError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+            continue
+        kept.setdefault(made.text, made)
+    return tuple(kept.values())[:3]
+
+
+def _made(expression: str, about: str, notes: Sequence[Note], question: str) -> Calculation:
+    expression = _GROUPED.sub("", expression.translate(_SAME)).strip()
+    if not expression or len(expression) > _LONGEST:
+        raise _Wrong
+    tree = ast.parse(expression, mode="eval").body
+    sources = _sources(tree, notes, question)
+    value = _worked_out(tree)
+    written = _DATE.sub(lambda found: date(*map(int, found.groups())).isoformat(), ast.unparse(tree))
+    unit = " days" if isinstance(value, timedelta) else ""
+    return Calculation(about, f"{written} = {_shown(value)}{unit}", _shown(value), sources)
+
+
+def _sources(tree: ast.expr, notes: Sequence[Note], question: str) -> tuple[str, ...]:
+    """The passages that the numbers of an expression come from. Raises _Wrong for a number that was made up."""
+    found = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    literals = [value for value in found if isinstance(value, int | float)]
+    if isinstance(tree, ast.Constant) or not literals or len(literals) < len(found):
+        raise _Wrong  # nothing is worked out
+    free = _UNITS.union(_months(tree))
+    sources: list[str] = []
+    for literal in sorted(literals, reverse=True):
+        having = next((note for note in notes if stands_among(literal, note.text)), None)
+        if having is not None:
+            sources += () if literal in _UNITS else having.sources
+        elif literal not in free and not stands_among(literal, question):
+            raise _Wrong
+    return tuple(dict.fromkeys(sources))
+
+
+def _months(tree: ast.expr) -> list[Any]:
+    """The months of dates: a page mostly writes them as words."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and len(node.args) == 3)
+    return [node.args[1].value for node in calls if isinstance(node.args[1], ast.Constant)]
+
+
+def stands_among(value: Any, text: str) -> bool:
+    """Whether a number stands in a text, in any of the ways of writing it."""
+    return isinstance(value, int | float) and any(_plain_number(value) in number for number in numbers(text))
+
+
+def _plain_number(value: float) -> str:
+    text = format(value, "f") if isinstance(value, float) else str(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _worked_out(node: ast.expr) -> Any:
+    match node:
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_worked_out(operand)
+        case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _SIGNS:
+            return _combined(type(sign), _worked_out(left), _worked_out(right))
+        case ast.Call(func=ast.Name(id="date"), args=[_, _, _] as parts, keywords=[]):
+            return date(*map(_worked_out, parts))
+        case ast.Call(func=ast.Name(id=name), args=[_, *_] as parts, keywords=[]) if name in _FUNCTIONS:
+            return _FUNCTIONS[name](*map(_worked_out, parts))
+    raise _Wrong
+
+
+def _combined(sign: type[ast.operator], left: Any, right: Any) -> Any:
+    if sign is ast.Pow and not (abs(left) < 10**6 and 0 <= right <= 64):
+        raise _Wrong
+    if isinstance(left, date) and not isinstance(right, date):
+        right = timedelta(days=right)
+    found = _SIGNS[sign](left, right)
+    if not isinstance(found, date | timedelta) and abs(found) > _LARGEST:
+        raise _Wrong
+    return found
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return str(value.days)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int) else format(value, ".6g")

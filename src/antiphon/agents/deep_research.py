@@ -1,0 +1,411 @@
+"""Deep Research: a question becomes a report in which every sentence has a source that was read for it.
+
+    talk ── plan ──┬─ part 1: search → choose pages → read → notes ─┐
+      (or the plan │  part 2: …                                     ├── what is missing? ── next round
+     is the answer)└─ part n: …                                     ┘        │ nothing, or the budget
+                                                                             ▼
+    report ◀── check each sentence ◀── answer and sections, from the notes ◀── outline
+
+Each stage is a bounded question or two, and is recorded when it is done (`stages.py`); begun again after a crash, the flow
+runs through what is recorded and goes on behind it. What is read becomes passages with ids (`research_state.py`), the model
+points at passages by number (`research_prompts.py`), sentences are checked against them (`support.py`, `checking.py`), and
+numbers become citations (`report.py`): there is no way for a model to cite what was not fetched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import msgspec
+
+from antiphon import wire
+from antiphon.agents import research_prompts as prompts
+from antiphon.agents import research_told as told
+from antiphon.agents.calculations import Calculations, calculations_of
+from antiphon.agents.charts import Charts, charts_of, code, table
+from antiphon.agents.checking import Checker
+from antiphon.agents.evidence import Evidence
+from antiphon.agents.report import Ending, Report, plan_text, report
+from antiphon.agents.research_notes import Known, closest, known, unrepeated, verbatim
+from antiphon.agents.research_request import check
+from antiphon.agents.research_state import (
+    EXHAUSTIVE,
+    FAST,
+    Budget,
+    Heading,
+    Lead,
+    Leads,
+    Library,
+    Looked,
+    Note,
+    Notes,
+    Outline,
+    Plan,
+    Section,
+    Sentence,
+    fitting,
+    place_of,
+    similar,
+)
+from antiphon.agents.stages import WRITING, Stages
+from antiphon.agents.support import ruling
+from antiphon.agents.talk import talk_of
+from antiphon.excerpts import shortened
+from antiphon.ports import Desk
+
+_FEW = 4  # notes that need no outline
+_QUESTIONS_OF_A_PART = 3
+_SENTENCES = 8  # of a section, twice as many where a model has ample room
+_AMPLE = 12_000  # characters
+_FIGURES = 3  # notes with numbers, without which there is nothing to draw
+_AGAIN = 0.8  # a question as similar as this to one that was asked is the same
+_MOST_PAGES = 8  # to choose from
+_MOST_PASSAGES = 24  # of one question
+_STOPPED = {
+    "time": "The research was ended when its time was used up: this is what was found by then.",
+    "tokens": "The research was ended when its tokens were used up: this is what was found by then.",
+}
+_NOTHING = "Nothing was found that answers this."
+
+
+class DeepResearch:
+    """The agent, within `budget`. `without` names parts of the loop that are left out, to see what each is worth.
+
+    They are `choice` (of pages by the model), `pages` (read at all), `missing` (further rounds), `entailment` (the model
+    asked whether a source says something), `rewriting`, `calculations` and `outline`.
+    """
+
+    def __init__(self, budget: Budget, without: Iterable[str] = ()) -> None:
+        self._budget = budget
+        self._without = frozenset(without)
+
+    def check(self, request: wire.CreateInteraction, steps: Sequence[wire.Step]) -> None:
+        """Refuse what it cannot do, in the service's words where they are known."""
+        check(request, steps)
+
+    def tools(self, request: wire.CreateInteraction) -> Sequence[wire.Tool]:
+        """What it works with where the request names nothing."""
+        return (wire.GoogleSearch(), wire.UrlContext(), wire.CodeExecution())
+
+    async def run(self, desk: Desk) -> wire.InteractionStatus:
+        """Do the research, or make its plan."""
+        work = _Research(desk, self._budget, self._without)
+        await work.begin()
+        work.check()
+        plan = await work.plan()
+        if work.config.collaborative_planning:
+            if not desk.written:
+                await desk.write(plan_text(plan))
+            return "completed"
+        known = await work.research(plan)
+        sections = await work.write(plan, known.notes)
+        await work.give_out(await work.report(plan, known, sections))
+        return "completed"
+
+
+def fast() -> DeepResearch:
+    """deep-research-preview-04-2026."""
+    return DeepResearch(FAST)
+
+
+def exhaustive() -> DeepResearch:
+    """deep-research-max-preview-04-2026."""
+    return DeepResearch(EXHAUSTIVE)
+
+
+# ---------------------------------------------------------------------------------------------------- the work
+
+
+class _Research:
+    """One run, stage by stage."""
+
+    def __init__(self, desk: Desk, budget: Budget, without: frozenset[str]) -> None:
+        self._desk = desk
+        self._budget = budget
+        self._without = without
+        self._stages = Stages(desk, budget)
+        self._evidence = Evidence(self._stages, budget)
+        self._library = Library()
+        self._given: tuple[str, ...] = ()  # passages of the pages that the user named
+        self._faults: list[str] = []
+        config = desk.record.request.agent_config
+        self.config = config if isinstance(config, wire.DeepResearchConfig) else wire.DeepResearchConfig()
+
+    async def begin(self) -> None:
+        """Understand what is asked: the question by itself, and what was given with it."""
+        self._talk = talk = talk_of(self._desk.steps)
+        if talk.plan is not None:
+            self._question = talk.plan.question
+        elif talk.before:
+            self._question = await self._stages.once("question", str, self._standalone)
+        else:
+            self._question = talk.wish
+        self._question = shortened(self._question, self._desk.room // 2)
+        material = ""
+        if talk.attached:
+            material = await self._stages.once("material", str, self._described, told.material)
+        today = time.strftime("%Y-%m-%d", time.gmtime(self._desk.record.created))
+        self._asking = prompts.Asking(prompts.shared(self._question, today, material))
+
+    def check(self) -> None:
+        """Fail at once where nothing could be looked up."""
+        if not self._evidence.can_begin(self._talk.urls):
+            raise wire.FailedPrecondition(
+                "Deep Research has nowhere to look things up on this server: set up a search, for example with "
+                "--tool google_search=local or ddgs, name a file_search or mcp_server in 'tools', or give the URLs to read."
+            )
+
+    async def _standalone(self) -> str:
+        found = await self._stages.ask(prompts.standalone(self._talk.before, self._talk.wish))
+        asked = found.get("question")
+        return asked if isinstance(asked, str) and asked.strip() else self._talk.wish
+
+    async def _described(self) -> str:
+        answer = await self._stages.hear(prompts.material(self._talk.attached, self._question))
+        return answer.text if answer is not None else ""
+
+    @property
+    def _room(self) -> int:
+        """How many characters of sources a question may show."""
+        return max(self._desk.room - len(self._asking.beginning), self._desk.room // 2)
+
+    # ------------------------------------------------------------------ plan
+
+    async def plan(self) -> Plan:
+        """The parts of the question: the plan that the user approved, or a new one."""
+        return await self._stages.once("plan", Plan, self._planned, told.plan)
+
+    async def _planned(self) -> Plan:
+        before, most = self._talk.plan, self._budget.parts
+        if before is None:
+            found = await self._stages.ask(self._asking.plan(most))
+        elif self._talk.approves and not self.config.collaborative_planning:
+            return before
+        else:
+            found = await self._stages.ask(self._asking.refined(plan_text(before), self._talk.wish, most))
+        leads = prompts.leads_of(found, "parts", most)
+        if not leads:
+            return before or Plan("", self._question, (Lead(self._question),))
+        return Plan(prompts.title_in(found), self._question, leads)
+
+    # ------------------------------------------------------------------ research
+
+    async def research(self, plan: Plan) -> Known:
+        """Rounds of looking things up, until nothing is missing or the budget is used up."""
+        await self._desk.functions()  # opens the tools, before several parts want them at once
+        if self._talk.urls:
+            self._given = await self._read("given", lambda: _now(self._talk.urls), self._question)
+        found: list[Notes] = []
+        leads: Sequence[Lead] = plan.leads
+        for number in range(1, self._budget.rounds + 1):
+            if number > 1:
+                leads = await self._missing(f"round {number}", found)
+            if not leads:
+                break
+            parts = [(f"round {number} part {place}", lead) for place, lead in enumerate(leads, 1)]
+            most = self._stages.affordable(_QUESTIONS_OF_A_PART)
+            parts = [
+                part for place, part in enumerate(parts) if place < most or self._stages.known(f"{part[0]} search")
+            ]
+            found += await asyncio.gather(*(self._look_into(name, lead) for name, lead in parts))
+        if not len(self._library) and self._faults:
+            raise wire.Unavailable(f"Nothing could be looked up. {self._faults[0]}")
+        return known(found)
+
+    async def _missing(self, name: str, found: Sequence[Notes]) -> Sequence[Lead]:
+        """What to look into in the next round."""
+        if "missing" in self._without or (self._stages.spent() and not self._stages.known(name)):
+            return ()
+        asked = [notes.question for notes in found]
+
+        async def work() -> Leads:
+            notes = closest(known(found).notes, self._question, self._room)
+            answer = await self._stages.ask(self._asking.missing(notes, asked, self._budget.follow_ups))
+            leads = prompts.leads_of(answer, "missing", self._budget.follow_ups)
+            return Leads(tuple(lead for lead in leads if all(similar(lead.question, old) < _AGAIN for old in asked)))
+
+        return (await self._stages.once(name, Leads, work, told.leads)).leads
+
+    async def _look_into(self, name: str, lead: Lead) -> Notes:
+        """One part: search, choose pages, read, take notes."""
+        done = self._stages.known(f"{name} search")
+        if self._stages.spent() and not done:
+            return Notes(lead.question)
+        looked = await self._stages.once(f"{name} search", Looked, lambda: self._searched(name, lead), told.search)
+        if done:
+            self._evidence.searched(looked)
+        if looked.fault:
+            self._faults.append(looked.fault)
+        found = self._library.add(looked)
+        read: tuple[str, ...] = ()
+        if "pages" not in self._without:
+            read = await self._read(f"{name} read", lambda: self._chosen(lead, found), lead.question)
+        own = self._library.ranked(lead.question, (*read, *found, *self._given))
+        return await self._stages.once(f"{name} notes", Notes, lambda: self._noted(lead, own), told.notes)
+
+    async def _searched(self, name: str, lead: Lead) -> Looked:
+        queries = lead.queries
+        if not queries:
+            queries = prompts.queries_of(await self._stages.ask(self._asking.queries(lead.question)))
+        first = name.startswith("round 1 ")
+        return await self._evidence.search(Lead(lead.question, queries), self._asking.beginning, calls=first)
+
+    async def _chosen(self, lead: Lead, found: Sequence[str]) -> list[str]:
+        """The addresses of the pages that are worth reading."""
+        most = self._budget.pages_each
+        ranked = self._library.ranked(lead.question, found)
+        pages = self._evidence.unread(self._library[id] for id in ranked)[:_MOST_PAGES]
+        chosen = list(range(len(pages)))
+        if len(pages) > most and "choice" not in self._without and not self._stages.slow:
+            answer = await self._stages.ask(self._asking.choice(lead.question, pages, most))
+            # The rest come behind: fewer were chosen where the model did not know.
+            chosen = [*prompts.numbers_in(answer, "pages", len(pages)), *chosen]
+        return [place_of(pages[number]) for number in dict.fromkeys(chosen)][:most]
+
+    async def _read(self, name: str, choose: Callable[[], Awaitable[list[str]]], about: str) -> tuple[str, ...]:
+        """The passages of the chosen pages."""
+        done = self._stages.known(name)
+        if not done and (self._stages.spent() or not self._desk.offers("url_context")):
+            return ()
+
+        async def work() -> Looked:
+            return await self._evidence.read(await choose(), about)
+
+        looked = await self._stages.once(name, Looked, work, told.reading)
+        if done:
+            self._evidence.visited(looked)
+        return tuple(self._library.add(looked))
+
+    async def _noted(self, lead: Lead, ids: Sequence[str]) -> Notes:
+        """What the passages closest to a part say on it. A note with a number that its passage lacks is none."""
+        notes: list[Note] = []
+        left = list(ids)
+        shown: list[list[str]] = []
+        while left and len(shown) < self._budget.batches:
+            shown.append(fitting(self._library, left, self._room, _MOST_PASSAGES))
+            left = [id for id in left if id not in shown[-1]]
+        passages = [[self._library[id] for id in batch] for batch in shown]
+        answers = await asyncio.gather(
+            *(self._stages.ask(self._asking.notes(lead.question, batch, self._budget.notes)) for batch in passages)
+        )
+        for answer, batch in zip(answers, shown, strict=True):
+            notes += prompts.notes_of(answer, batch)
+        kept = [note for note in notes if ruling(note.text, [self._library[id] for id in note.sources]) != "no"]
+        if not kept and shown:  # a model that had no time, or could not: the passages' own words
+            kept = verbatim(lead.question, shown[0], self._library)
+        return Notes(lead.question, tuple(kept))
+
+    # ------------------------------------------------------------------ writing
+
+    async def write(self, plan: Plan, notes: Sequence[Note]) -> list[Section]:
+        """The answer, then the sections, each checked."""
+        if not notes:
+            return []
+        checker = Checker(self._stages, self._library, self._asking, self._budget, self._without)
+        sums = await self._stages.once("calculations", Calculations, lambda: self._calculated(notes), told.calculations)
+        checker.calculations = sums.calculations
+        checker.given = "\n".join([self._question, *(f"{sum.about}: {sum.text}" for sum in sums.calculations)])
+        answer = await self._stages.once("answer", Section, lambda: self._answered(checker, notes), told.answer)
+        outline = await self._stages.once("outline", Outline, lambda: self._outlined(notes), told.outline)
+
+        async def section(number: int, heading: Heading) -> Section:
+            own = [notes[place] for place in heading.notes if place < len(notes)]
+            return await self._stages.once(
+                f"section {number}", Section, lambda: self._written(checker, heading.title, own), told.section
+            )
+
+        headings = enumerate(outline.headings, 1)
+        written = await asyncio.gather(*(section(number, heading) for number, heading in headings))
+        return [answer, *unrepeated(written, answer)]
+
+    async def _calculated(self, notes: Sequence[Note]) -> Calculations:
+        if "calculations" in self._without or not any(sign.isdecimal() for note in notes for sign in note.text):
+            return Calculations()
+        kept = closest(notes, self._question, self._room)
+        found = await self._stages.ask(self._asking.calculations(kept, _numbered(kept)), WRITING)
+        return Calculations(calculations_of(found, notes, self._question))
+
+    async def _answered(self, checker: Checker, notes: Sequence[Note]) -> Section:
+        """The direct answer, with what was worked out for it."""
+        kept = closest(notes, self._question, self._room)
+        numbers = _numbered(kept)
+        worked_out = [f"{sum.about}: {sum.text}" for sum in checker.calculations]
+        found = await self._stages.ask(self._asking.answer(kept, numbers, worked_out), WRITING)
+        written = prompts.unlabelled(prompts.sentences_of(found, list(numbers)), self._question)
+        section = await checker.section("", written, list(self._library))
+        said = section.sentences or checker.verbatim(closest(notes, self._question, 0)[:2], "run")
+        sums = (Sentence(f"{sum.text}.", sum.sources) for sum in checker.calculations if sum.sources)
+        closing = checker.closing(prompts.closing_in(found, self._question), said)
+        return msgspec.structs.replace(section, sentences=(*said, *sums), closing=closing)
+
+    async def _outlined(self, notes: Sequence[Note]) -> Outline:
+        whole = Outline((Heading("", tuple(range(len(notes)))),))
+        if len(notes) <= _FEW or "outline" in self._without or self._stages.slow:
+            return whole
+        kept = closest(notes, self._question, self._room)
+        found = await self._stages.ask(self._asking.outline(kept, self._budget.sections), WRITING)
+        places = [notes.index(note) for note in kept]
+        headings = prompts.headings_of(found, places, self._budget.sections)
+        return Outline(headings) if headings else whole
+
+    async def _written(self, checker: Checker, title: str, notes: Sequence[Note]) -> Section:
+        """One section from its notes, and from as many of their passages as there is room for."""
+        numbers = _numbered(notes)
+        room = self._room - sum(len(note.text) + 8 for note in notes)
+        shown = fitting(self._library, numbers, max(room, self._room // 3), len(numbers))
+        numbers = {id: number for number, id in enumerate(dict.fromkeys([*shown, *numbers]), 1)}
+        passages = [self._library[id] for id in shown]
+        most = _SENTENCES if self._desk.room < _AMPLE else 2 * _SENTENCES
+        question = self._asking.section(title or self._question, notes, passages, numbers, most)
+        found = await self._stages.ask(question, WRITING)
+        section = await checker.section(title, prompts.sentences_of(found, list(numbers)), list(self._library))
+        if section.sentences:
+            return section
+        return msgspec.structs.replace(section, sentences=checker.verbatim(notes, "item"))
+
+    # ------------------------------------------------------------------ the report
+
+    async def report(self, plan: Plan, known: Known, sections: Sequence[Section]) -> Report:
+        """All pieces of the output, as they will be written."""
+        charts = await self._stages.once("charts", Charts, lambda: self._charted(known.notes), told.charts)
+
+        async def work() -> Report:
+            closing = sections[0].closing if sections else ""
+            stopped = _STOPPED.get(self._stages.stopped, "") if sections else _NOTHING
+            ending = Ending(
+                [lead.question for lead in plan.leads if lead.question not in known.answered], stopped, closing
+            )
+            return report(plan, sections, charts.charts, self._library, ending)
+
+        return await self._stages.once("report", Report, work, told.report)
+
+    async def _charted(self, notes: Sequence[Note]) -> Charts:
+        figures = [note for note in notes if any(sign.isdecimal() for sign in note.text)]
+        wanted = self.config.visualization != "off" and self._desk.offers("code_execution")
+        if not wanted or len(figures) < _FIGURES:
+            return Charts()
+        kept = closest(figures, self._question, self._room)
+        numbers = _numbered(kept)
+        found = await self._stages.ask(self._asking.charts(kept, numbers, self._budget.charts), WRITING)
+        return Charts(charts_of(found, list(numbers), self._library, self._budget.charts))
+
+    async def give_out(self, whole: Report) -> None:
+        """Write the pieces that are not written yet."""
+        for piece in whole.pieces[self._desk.written :]:
+            if piece.chart is None:
+                await self._desk.write(piece.text, piece.annotations)
+            elif figures := (await self._desk.use("code_execution", {"code": code(piece.chart)})).figures:
+                await self._desk.show(figures[:1])
+            else:
+                await self._desk.write(table(piece.chart))
+
+
+def _numbered(notes: Sequence[Note]) -> dict[str, int]:
+    """The passages of notes, numbered from 1 in the order in which they are first named."""
+    return {id: number for number, id in enumerate(dict.fromkeys(id for note in notes for id in note.sources), 1)}
+
+
+async def _now(urls: list[str]) -> list[str]:
+    return urls

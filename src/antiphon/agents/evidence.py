@@ -1,0 +1,166 @@
+"""Looking things up: what the tools give becomes passages, with the record of what was read, when, and with which hash."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from antiphon import wire
+from antiphon.agents.research_prompts import call
+from antiphon.agents.research_state import Budget, Lead, Looked, Read, hashed, place_of, title_of
+from antiphon.agents.stages import Stages
+from antiphon.excerpts import relevance, shortened
+from antiphon.ports import Outcome, Passage
+from antiphon.words import terms
+
+_PASSAGE = 1500  # characters of one passage that are kept
+_MOST_PASSAGES = 16  # of one look
+
+
+class Evidence:
+    """The tools of one run. Counts what it looked up, as the log has it: an attempt after a crash goes on counting."""
+
+    def __init__(self, stages: Stages, budget: Budget, clock: Callable[[], float] = time.time) -> None:
+        self._stages = stages
+        self._desk = stages.desk
+        self._budget = budget
+        self._clock = clock
+        self._searches = 0
+        self._pages = 0
+        self._seen: set[str] = set()
+
+    def can_begin(self, urls: Sequence[str]) -> bool:
+        """Whether there is a way to find anything, or to read what the user names."""
+        searching = any(map(self._desk.offers, ("google_search", "file_search", "mcp_server")))
+        return searching or (bool(urls) and self._desk.offers("url_context"))
+
+    def searched(self, looked: Looked) -> None:
+        """Take in a search that was done before a crash."""
+        self._searches += len(looked.asked)
+
+    def visited(self, looked: Looked) -> None:
+        """Take in pages that were read before a crash."""
+        self._pages += len(looked.asked)
+        self._seen.update(looked.asked)
+
+    # ------------------------------------------------------------------ search
+
+    async def search(self, lead: Lead, beginning: str, *, calls: bool) -> Looked:
+        """What searches of the web and of stores, and with `calls` other servers' tools, have on a lead.
+
+        Those tools may do something, so that only leads may call them that were made before any page was read.
+        """
+        queries = tuple(dict.fromkeys([*lead.queries, lead.question]))[: max(0, self._budget.searches - self._searches)]
+        self._searches += len(queries)
+        looks = self._lookups(queries)
+        if calls and self._desk.offers("mcp_server"):
+            looks += [("mcp_server", name, given) for name, given in await self._calls(lead, beginning)]
+        outcomes = await asyncio.gather(*(self._desk.use(name, given) for _, name, given in looks))
+        found = [
+            read
+            for (tool, _, _), outcome in zip(looks, outcomes, strict=True)
+            for read in self._reads(tool, outcome, lead.question)
+        ]
+        faults = [
+            outcome.reading or "a tool failed" for outcome in outcomes if getattr(outcome.step, "is_error", False)
+        ]
+        return Looked(queries, tuple(found), "\n".join(fault[:300] for fault in faults))
+
+    def _lookups(self, queries: Sequence[str]) -> list[tuple[str, str, Mapping[str, Any]]]:
+        """Searches as the type of a tool, the name of its function and the arguments."""
+        looks: list[tuple[str, str, Mapping[str, Any]]] = []
+        if queries and self._desk.offers("google_search"):
+            looks.append(("google_search", "google_search", {"queries": list(queries)}))
+        if queries and self._desk.offers("file_search"):  # by meaning: the whole question finds most
+            looks.append(("file_search", "file_search", {"query": queries[-1]}))
+        return looks
+
+    async def _calls(self, lead: Lead, beginning: str) -> list[tuple[str, Mapping[str, Any]]]:
+        functions = (await self._desk.functions()).get("mcp_server", ())
+        if not functions:
+            return []
+        found = await self._stages.ask(call(beginning, lead.question, functions))
+        known = {function.name for function in functions}
+        given = found.get("calls")
+        calls = [item for item in given if isinstance(item, dict)] if isinstance(given, list) else []
+        return [
+            (str(item["name"]), item["arguments"])
+            for item in calls[:2]
+            if item.get("name") in known and isinstance(item.get("arguments"), dict)
+        ]
+
+    # ------------------------------------------------------------------ pages
+
+    def unread(self, passages: Iterable[Passage]) -> list[Passage]:
+        """One passage of each page of the web that was found and not read."""
+        pages: dict[str, Passage] = {}
+        for passage in passages:
+            place = place_of(passage)
+            if place.startswith(("http://", "https://")) and place not in self._seen:
+                pages.setdefault(place, passage)
+        return list(pages.values())
+
+    async def read(self, urls: Sequence[str], about: str) -> Looked:
+        """What pages have on a question; each is read by itself, so that each has the room of one result."""
+        if not self._desk.offers("url_context"):
+            return Looked()
+        urls = [url for url in dict.fromkeys(urls) if url not in self._seen]
+        urls = urls[: max(0, self._budget.pages - self._pages)]
+        self._pages += len(urls)
+        self._seen.update(urls)
+        found = await asyncio.gather(*(self._page(url, about) for url in urls))
+        return Looked(tuple(urls), tuple(read for reads in found for read in reads))
+
+    async def _page(self, url: str, about: str) -> list[Read]:
+        outcome = await self._desk.use("url_context", {"urls": [url]}, about=about)
+        reads = self._reads("url_context", outcome, about)
+        if reads:
+            return reads
+        items = outcome.step.result if isinstance(outcome.step, wire.UrlContextResultStep) else None
+        status = next((item.status for item in items or () if item.status), "error")
+        return [Read(place=url, title=url, tool="url_context", at=self._clock(), status=status)]
+
+    # ------------------------------------------------------------------ what came of it
+
+    def _reads(self, tool: str, outcome: Outcome, about: str) -> list[Read]:
+        """What an outcome gives to read on a question, by page."""
+        pages: dict[str, list[Passage]] = {}
+        passages = outcome.passages or (self._said(outcome) if tool == "mcp_server" else ())
+        for passage in _closest(passages, about):
+            kept = Passage(shortened(passage.text, _PASSAGE), passage.citation)
+            if kept.text.strip():
+                pages.setdefault(place_of(passage), []).append(kept)
+        return [
+            Read(
+                place=place,
+                title=title_of(kept[0]),
+                tool=tool,
+                at=self._clock(),
+                sha256=hashed(*(passage.text for passage in kept)),
+                passages=tuple(kept),
+            )
+            for place, kept in pages.items()
+        ]
+
+    def _said(self, outcome: Outcome) -> tuple[Passage, ...]:
+        """What another server's tool said: it is cited by the server's address and the tool's name."""
+        step = outcome.step
+        if not isinstance(step, wire.McpServerToolResultStep) or step.is_error:
+            return ()
+        text = (outcome.reading or (step.result if isinstance(step.result, str) else "")).strip()
+        declared = self._desk.record.tools or ()
+        servers = {tool.name: tool.url for tool in declared if isinstance(tool, wire.McpServer)}
+        title = ": ".join(filter(None, (step.server_name, step.name)))
+        citation = wire.UrlCitation(url=servers.get(step.server_name), title=title or "mcp_server")
+        return tuple(Passage(text[start : start + _PASSAGE], citation) for start in range(0, len(text), _PASSAGE))
+
+
+def _closest(passages: Sequence[Passage], about: str) -> list[Passage]:
+    """Those that have most to do with a question, in their order; the first, which mostly says what it is, among them."""
+    if len(passages) <= _MOST_PASSAGES:
+        return list(passages)
+    weights = relevance([passage.text for passage in passages], terms(about))
+    order = sorted(range(len(passages)), key=lambda place: (place != 0, -weights[place], place))
+    return [passages[place] for place in sorted(order[:_MOST_PASSAGES])]

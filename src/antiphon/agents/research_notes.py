@@ -1,0 +1,83 @@
+"""Notes: joined, the closest to a question, and made from passages' own words where no model made any. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from antiphon.agents.research_state import Library, Note, Notes, Section
+from antiphon.excerpts import GAP, relevance
+from antiphon.words import sentences, terms
+
+_SHORTEST, _LONGEST = 30, 400  # characters of a sentence that can be a note
+_VERBATIM = 3  # sentences of one look
+
+
+class Known(NamedTuple):
+    """What the research has come to: its notes, each fact once, and the questions that something was found on."""
+
+    notes: list[Note]
+    answered: frozenset[str]
+
+
+def known(found: Sequence[Notes]) -> Known:
+    """The notes of several looks together; one that says no more than another is added to its sources."""
+    notes: dict[frozenset[str], Note] = {}
+    for note in (note for look in found for note in look.notes):
+        said = frozenset(terms(note.text))
+        if (same := notes.get(said)) is not None:
+            notes[said] = Note(same.text, tuple(dict.fromkeys((*same.sources, *note.sources))))
+        else:
+            notes[said] = note
+    return Known(list(notes.values()), frozenset(look.question for look in found if look.notes))
+
+
+def closest(notes: Sequence[Note], question: str, room: int) -> list[Note]:
+    """As many notes as there is room for, in their order; those go first that have least to do with the question.
+
+    Without room for any, all of them, the closest first.
+    """
+    costs = [len(note.text) + 12 for note in notes]
+    if sum(costs) <= room:
+        return list(notes)
+    weights = relevance([note.text for note in notes], terms(question))
+    order = sorted(range(len(notes)), key=lambda place: (-weights[place], place))
+    if room <= 0:
+        return [notes[place] for place in order]
+    kept: set[int] = set()
+    for place in order:
+        if costs[place] <= room:
+            kept.add(place)
+            room -= costs[place]
+    return [notes[place] for place in sorted(kept)]
+
+
+def verbatim(question: str, ids: Sequence[str], library: Library) -> list[Note]:
+    """The sentences of passages that have most to do with a question."""
+    found = [
+        Note(" ".join(library[id].text[span.start : span.end].split()), (id,))
+        for id in ids
+        for span in sentences(library[id].text)
+        if _SHORTEST <= span.end - span.start <= _LONGEST and GAP not in library[id].text[span.start : span.end]
+    ]
+    weights = relevance([note.text for note in found], terms(question))
+    order = sorted((place for place in range(len(found)) if weights[place] > 0), key=lambda place: -weights[place])
+    return [found[place] for place in order[:_VERBATIM]]
+
+
+def unrepeated(sections: Sequence[Section], answer: Section) -> list[Section]:
+    """Sections without the sentences that an earlier one has; one that is then empty is left out.
+
+    What goes on behind the answer without a title does not repeat it either.
+    """
+    first = answer.sentences if any(not section.title for section in sections) else ()
+    said = {frozenset(terms(sentence.text)) for sentence in first}
+    kept: list[Section] = []
+    for section in sections:
+        new = [sentence for sentence in section.sentences if frozenset(terms(sentence.text)) not in said]
+        said |= {frozenset(terms(sentence.text)) for sentence in new}
+        if new:
+            kept.append(msgspec.structs.replace(section, sentences=tuple(new)))
+    return kept

@@ -1,0 +1,172 @@
+"""Whether sources say what a sentence says, as far as words can tell. Pure.
+
+`ruling` compares a sentence with the passages that it points at: "yes" where nearly all that it says stands in one or two
+sentences there, numbers and names among it; "no" where one of its numbers stands nowhere in them, or no word does; else
+"doubt", which the model is asked about. `elsewhere` finds the passages that say it, whoever was pointed at. What stands
+between quotation marks must stand in a source, word for word.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from antiphon import wire
+from antiphon.agents.research_state import Library, title_of
+from antiphon.citations import cite
+from antiphon.ports import Passage
+from antiphon.words import TOKEN, terms, values
+
+Ruling = Literal["yes", "no", "doubt"]
+
+_WORDS_TO_ONE = 8  # so many words of a sentence may have one among them that its source lacks
+_MOST_COMPARED = 24  # passages that a sentence without a source is compared with
+_QUOTES = re.compile(
+    r"“(?P<a>[^“”]+)”|„(?P<b>[^„“”]+)[“”]|«(?P<c>[^«»]+)»|»(?P<d>[^«»]+)«|「(?P<e>[^「」]+)」|『(?P<f>[^『』]+)』"
+    r"|(?<![\w\"])\"(?P<g>[^\"]+)\"(?!\w)|(?<!\w)‘(?P<h>[^‘’]+)’(?!\w)"
+)
+_CODE = re.compile(r"`[^`]*`")
+_LEFT_OUT = re.compile(r"\s*(?:\[\s*(?:…|\.\.\.)\s*\]|…|\.\.\.)\s*")
+_SAME = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "‑": "-", "\u00ad": None})
+
+
+def ruling(sentence: str, passages: Sequence[Passage], given: str = "") -> Ruling:
+    """Whether the passages say it. What is about nothing that can be compared is in doubt.
+
+    A number that the passages lack may stand in `given`: what the question says, and what was worked out.
+    """
+    texts = [f"{title_of(passage)}\n{passage.text}" for passage in passages]
+    there = _readings(*texts)
+    foreign = [number for number in numbers(sentence) if not number & there]
+    if not texts or not all(number & _readings(given) for number in foreign):
+        return "no"
+    said, words = _words(sentence), set(terms("\n".join(texts)))
+    if said and said.isdisjoint(words):  # of two scripts, no word is shared
+        return "no" if sentence.isascii() and "".join(texts).isascii() else "doubt"
+    # One word can make a sentence false ("built by elves"): the comparison that cites would let it pass.
+    if len(said - words - set(terms(given))) > len(said) // _WORDS_TO_ONE:
+        return "doubt"
+    return _compared(_ended(_without(sentence, foreign)), passages)
+
+
+def _compared(sentence: str, passages: Sequence[Passage]) -> Ruling:
+    return "yes" if any(cite(sentence, [passage]) for passage in passages) else "doubt"
+
+
+def _words(sentence: str) -> set[str]:
+    """The terms of a sentence that are no numbers."""
+    return {term for term in terms(sentence) if not term[0].isdecimal()}
+
+
+def elsewhere(sentence: str, library: Library, ids: Iterable[str], given: str = "") -> list[str]:
+    """The passages, among these, that say what a sentence says, the best first; three at most."""
+    compared = [id for id in library.ranked(sentence, ids)][:_MOST_COMPARED]
+    # The id stands where the address would: it is what a citation gives back.
+    passages = [Passage(library[id].text, wire.UrlCitation(url=id, title=title_of(library[id]))) for id in compared]
+    found = cite(_ended(sentence), passages)
+    places = dict.fromkeys(id for citation in found if (id := getattr(citation, "url", None)))
+    return [id for id in places if ruling(sentence, [library[id]], given) == "yes"][:3]
+
+
+def _ended(sentence: str) -> str:
+    """A sentence that is taken as one even if its full stop is missing or it holds several."""
+    return " ".join(sentence.split())
+
+
+def numbers(text: str) -> set[frozenset[str]]:
+    """The numbers of a text that are written in digits, each with its readings."""
+    tokens = TOKEN.findall(text)
+    return {
+        values(token, tokens[place + 1].lower() if place + 1 < len(tokens) else "")
+        for place, token in enumerate(tokens)
+        if token[0].isdecimal()
+    }
+
+
+def _readings(*texts: str) -> frozenset[str]:
+    """All readings of all numbers of texts."""
+    return frozenset().union(*(number for text in texts for number in numbers(text)))
+
+
+def _without(sentence: str, left_out: Sequence[frozenset[str]]) -> str:
+    """A sentence without some of its numbers."""
+    return TOKEN.sub(
+        lambda found: (
+            "" if found[0][0].isdecimal() and any(values(found[0]) & number for number in left_out) else found[0]
+        ),
+        sentence,
+    )
+
+
+def shares_words(sentence: str, texts: str, enough: float = 0.5) -> bool:
+    """Whether so much of what a sentence says, numbers apart, stands somewhere in texts."""
+    said = _words(sentence)
+    return len(said & set(terms(texts))) >= enough * len(said)
+
+
+# ---------------------------------------------------------------------------------------------------- figures
+
+
+def has_number(value: float, passage: Passage) -> bool:
+    """Whether a number stands in a passage."""
+    wanted = format(value, "f").rstrip("0").rstrip(".") if "." in format(value, "f") else format(value, "f")
+    return any(wanted.lstrip("-") in number for number in numbers(f"{title_of(passage)}\n{passage.text}"))
+
+
+def speaks_of(label: str, passage: Passage) -> bool:
+    """Whether a passage has a word or a number of a label."""
+    said = set(terms(label))
+    return not said or not said.isdisjoint(terms(f"{title_of(passage)}\n{passage.text}"))
+
+
+# ---------------------------------------------------------------------------------------------------- quotations
+
+
+class Quotation(NamedTuple):
+    """What stands between quotation marks, and where, with them."""
+
+    start: int
+    end: int
+    text: str
+
+
+def quotations(sentence: str) -> Iterator[Quotation]:
+    """All quoted strings of a sentence; code between backticks is none."""
+    code = [found.span() for found in _CODE.finditer(sentence)]
+    for found in _QUOTES.finditer(sentence):
+        if not any(start <= found.start() < end for start, end in code):
+            text = next(filter(None, found.groups()))
+            yield Quotation(found.start(), found.end(), text)
+
+
+def stands_in(quoted: str, passages: Iterable[Passage]) -> bool:
+    """Whether a quoted string stands in one of the passages, word for word: blanks, case and dashes may differ.
+
+    Where it marks that something is left out, its pieces must stand there in their order.
+    """
+    pieces = [piece for part in _LEFT_OUT.split(quoted) if (piece := _plain(part).strip(" .,;:!?\"'"))]
+    return bool(pieces) and any(_in_order(pieces, _plain(f"{title_of(p)}\n{p.text}")) for p in passages)
+
+
+def _in_order(pieces: Sequence[str], text: str) -> bool:
+    place = 0
+    for piece in pieces:
+        found = re.compile(rf"(?<!\w){re.escape(piece)}(?!\w)").search(text, place)
+        if found is None:
+            return False
+        place = found.end()
+    return True
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).translate(_SAME).casefold().split())
+
+
+def unquoted(sentence: str, passages: Sequence[Passage]) -> str:
+    """The sentence without the marks around what stands in no passage."""
+    for quotation in reversed(list(quotations(sentence))):
+        if not stands_in(quotation.text, passages):
+            sentence = f"{sentence[: quotation.start]}{quotation.text}{sentence[quotation.end :]}"
+    return sentence
