@@ -418,16 +418,18 @@ class Engine:
     async def cancel(self, project: str, id: str) -> wire.Interaction:
         """Stop a background run. Raises NotFound, and FailedPrecondition for one that is not running."""
         running = self.archive.unkept(project, id) or await self.archive.stored(project, id)
-        status = running.status if isinstance(running, Stored) else "in_progress"
-        if status == "in_progress":
+        if not isinstance(running, Stored) or running.status == "in_progress":
             if not running.record.background:
                 raise wire.FailedPrecondition(f"Interaction '{id}' is not a background interaction.")
             await self._stop(id)
             if id not in self._live:
                 await self._close_elsewhere(id)
-        elif status != "cancelled":
-            raise wire.FailedPrecondition(f"Interaction '{id}' is not running: its status is '{status}'.")
-        return await self.archive.get(project, id)
+        made = await self.archive.get(project, id)
+        if made.status == "in_progress":
+            raise wire.Unavailable(f"Interaction '{id}' could not be cancelled at present.")
+        if made.status != "cancelled":  # already, or meanwhile
+            raise wire.FailedPrecondition(f"Interaction '{id}' is not running: its status is '{made.status}'.")
+        return made
 
     async def _close_elsewhere(self, id: str) -> None:
         """End what another server runs, or nobody, since its end could not be written."""

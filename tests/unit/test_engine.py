@@ -13,7 +13,7 @@ from antiphon.bus.local import LocalBus
 from antiphon.catalog import Catalog, Served
 from antiphon.engine import Engine
 from antiphon.models.scripted import Script, Scripted
-from antiphon.ports import Delta, Finish, Segment, Store, Text, Tokens, Turn
+from antiphon.ports import Delta, Finish, Segment, Store, Stored, Text, Tokens, Turn
 from antiphon.run import Limits, Run
 from antiphon.stores.memory import MemoryStore
 from antiphon.tools.scripted import ScriptedTool, ToolScript
@@ -554,6 +554,31 @@ def test_only_a_running_background_interaction_can_be_cancelled() -> None:
             made = await ask(on)
             with pytest.raises(wire.FailedPrecondition):
                 await on.cancel("p", made.id or "")
+
+    run_async(body)
+
+
+class EndsMeanwhile(MemoryStore):
+    """Another server ends an interaction, between a look at it and a claim to it."""
+
+    async def claim(self, id: str) -> Stored | None:
+        stored = await super().claim(id)
+        assert stored is not None
+        failed = wire.StreamInteraction(id=id, status="failed")
+        last = log.reach(stored.frames) + 1
+        frames = log.encode(wire.InteractionCompleted(interaction=failed), last)
+        await self.append(id, stored.attempt, "failed", Segment(last, last, frames))
+        return None
+
+
+def test_what_ends_by_itself_while_it_is_being_cancelled_is_not_said_to_be_cancelled() -> None:
+    async def body() -> None:
+        record, frames = await whole_log({"google_search": ScriptedTool("google_search", ToolScript(result=[]))})
+        store = EndsMeanwhile()
+        await store.create(record, "in_progress", cut_after(frames, 2))
+        async with engine(store=store) as on:
+            with pytest.raises(wire.FailedPrecondition, match="its status is 'failed'"):
+                await on.cancel("p", record.id)
 
     run_async(body)
 
