@@ -115,7 +115,7 @@ class RunDesk:
             model=run.turn.model,
             steps=[wire.UserInputStep(content=list(question.parts))],
             conversation=f"{run.record.id} {question.instructions[:40]}",
-            followed=False,
+            followed=True,  # piece by piece: a silence is then one between pieces, not the time of a whole answer
             system_instruction=question.instructions or None,
             schema=question.schema,
             max_output_tokens=question.most,

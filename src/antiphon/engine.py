@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -85,6 +85,7 @@ class Engine:
         self._clock = clock
         self._live: dict[str, Run] = {}
         self._stopping = False
+        self._suspects = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()  # of runs, until their tools are closed too
         self._pasts = Pasts(store)
         self.archive = Archive(store, bus, self._live)
@@ -199,14 +200,18 @@ class Engine:
             run.tools = Toolbox(self._tools, self._key, self.limits.tool)
 
     def _start(self, run: Run) -> None:
-        self._live[run.record.id] = run
-        run.task = asyncio.create_task(self._guard(run))
-        self._tasks.add(run.task)
-        run.task.add_done_callback(self._tasks.discard)
-        run.task.add_done_callback(lambda _: self._ended(run))  # also where it was cancelled before it began
+        task = self._launch(run, self._guard(run))
         if run.durable:
             # Told so by a newer attempt, it stops at once, not only when it next writes; it can write nothing anyway.
-            run.silence = self._bus.answer(run.record.id, run.attempt, partial(_halt, run.task))
+            run.silence = self._bus.answer(run.record.id, run.attempt, task.cancel)
+
+    def _launch(self, run: Run, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        self._live[run.record.id] = run
+        run.task = task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: self._ended(run))  # also where it was cancelled before it began
+        return task
 
     def _ended(self, run: Run) -> None:
         if self._live.get(run.record.id) is run:
@@ -314,12 +319,7 @@ class Engine:
     def _hold_back(self, stored: Stored, before: asyncio.Task[None] | None) -> asyncio.Task[None]:
         """Go on with one that may be what stopped the server after the one before it, so that it is told from the others."""
         run = self._adopt(stored)
-        self._live[run.record.id] = run
-        run.task = asyncio.create_task(self._take_turn(run, before))
-        self._tasks.add(run.task)
-        run.task.add_done_callback(self._tasks.discard)
-        run.task.add_done_callback(lambda _: self._ended(run))
-        return run.task
+        return self._launch(run, self._take_turn(run, before))
 
     async def _take_turn(self, run: Run, before: asyncio.Task[None] | None) -> None:
         if before is not None:
@@ -337,20 +337,29 @@ class Engine:
         """
         if id in self._live or await self._bus.running(id):
             return HELD_SECONDS
-        await self._take_up(id)
-        run = self._live.get(id)
-        if run is None or run.task is None:
-            return None
         try:
+            await self._take_up(id)
+            run = self._live.get(id)
+            if run is None or run.task is None:
+                return None
             await asyncio.wait([run.task])
         except asyncio.CancelledError:
-            await self._give_back(run)
+            if (run := self._live.get(id)) is not None:
+                await self._give_back(run)
             raise
         return None if run.kept else HELD_SECONDS
 
     async def _take_up(self, id: str) -> None:
         stored = await self.store.claim(id)
-        if stored is not None:
+        if stored is not None and SUSPECT <= stored.crashes < self.limits.attempts:
+            # It may be what stops servers: those go one by one, and until its turn a crash is none of this one's.
+            await self.store.release(id, stored.attempt)
+            async with self._suspects:
+                if (stored := await self.store.claim(id)) is not None:
+                    await self._resume(stored)
+                    if (run := self._live.get(id)) is not None and run.task is not None:
+                        await asyncio.wait([run.task], timeout=ALONE_SECONDS)
+        elif stored is not None:
             await self._resume(stored)
 
     async def _give_back(self, run: Run) -> None:
@@ -486,7 +495,3 @@ class Engine:
         await asyncio.gather(*(self._hand_on(run) for run in list(self._live.values())), return_exceptions=True)
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=15)
-
-
-def _halt(task: asyncio.Task[None]) -> None:
-    task.cancel()

@@ -787,6 +787,27 @@ def test_runs_that_may_have_stopped_the_server_are_gone_on_with_one_by_one(crash
     run_async(body)
 
 
+@pytest.mark.parametrize(("crashes", "most"), [(0, 3), (2, 1)])
+def test_a_worker_too_goes_on_with_suspects_one_by_one(crashes: int, most: int) -> None:
+    """So a run that kills workers takes no other along: a crash is not that of one whose turn has not come."""
+
+    async def body() -> None:
+        record, frames = await whole_log({"google_search": ScriptedTool("google_search", ToolScript(result=[]))})
+        store, model = MemoryStore(), OneByOne()
+        ids = ["v1_a", "v1_b", "v1_c"]
+        for id in ids:
+            await store.create(msgspec.structs.replace(record, id=id, tools=None), "in_progress", cut_after(frames, 2))
+            for _ in range(crashes):
+                await store.claim(id)
+        async with engine(model, store=store) as on:
+            async with asyncio.timeout(5):
+                assert await asyncio.gather(*map(on.work, ids)) == [None, None, None]
+            assert [(await on.archive.get("p", id)).status for id in ids] == ["completed"] * 3
+            assert model.most == most
+
+    run_async(body)
+
+
 def test_a_run_whose_model_is_gone_ends_failed() -> None:
     async def body() -> None:
         record, frames = await whole_log({"google_search": ScriptedTool("google_search", ToolScript(result=[]))})

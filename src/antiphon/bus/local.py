@@ -26,7 +26,7 @@ class LocalBus:
         """There is no elsewhere: one look into the store is all there is to see."""
         yield None
 
-    def answer(self, id: str, attempt: int, stop: Callable[[], None]) -> Callable[[], None]:
+    def answer(self, id: str, attempt: int, stop: Callable[[], object]) -> Callable[[], None]:
         """Nobody asks."""
         return _nothing
 

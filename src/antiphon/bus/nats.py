@@ -81,7 +81,7 @@ class NatsBus:
         self._reached = reached
         self._connection: Any = None
         self._tails: dict[str, Tail] = {}
-        self._answering: dict[str, tuple[int, Callable[[], None]]] = {}
+        self._answering: dict[str, tuple[int, Callable[[], object]]] = {}
         self._answers: dict[str, Any] = {}  # subscriptions, by id
         self._carried: dict[str, Any] = {}  # messages whose work is under way here
         self._outbox: deque[Callable[[], Awaitable[Any]]] = deque()
@@ -266,7 +266,7 @@ class NatsBus:
 
     # ------------------------------------------------------------------ who runs what
 
-    def answer(self, id: str, attempt: int, stop: Callable[[], None]) -> Callable[[], None]:
+    def answer(self, id: str, attempt: int, stop: Callable[[], object]) -> Callable[[], None]:
         """Say from now on that this server runs it, until what comes back is called."""
         self._answering[id] = (attempt, stop)
         if self._connection is not None:

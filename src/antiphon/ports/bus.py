@@ -49,7 +49,7 @@ class Bus(Protocol):
         """
         ...
 
-    def answer(self, id: str, attempt: int, stop: Callable[[], None]) -> Callable[[], None]:
+    def answer(self, id: str, attempt: int, stop: Callable[[], object]) -> Callable[[], None]:
         """Say from now on that this server runs it; `stop` is called where a newer attempt tells it to stop.
 
         What comes back ends this.
