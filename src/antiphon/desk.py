@@ -7,8 +7,10 @@ and is there for the attempt that goes on after a crash.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -42,8 +44,31 @@ class RunDesk:
         self._key = key
         self._clock = clock
         self._stages = stages(run.state.steps, key)
+        self._working: set[asyncio.Task[Any]] = set()
+        self._closed = False
         config = run.record.request.agent_config
         self._summaries = getattr(config, "thinking_summaries", None) == "auto"
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Whoever does something here is known, so that it ends with the run."""
+        if self._closed:
+            raise asyncio.CancelledError
+        task = asyncio.current_task()
+        assert task is not None
+        self._working.add(task)
+        try:
+            yield
+        finally:
+            self._working.discard(task)
+
+    async def aclose(self) -> None:
+        """The agent has ended: nothing more is done here, and what others still do in its name ends."""
+        self._closed = True
+        others = self._working - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     @property
     def record(self) -> Record:
@@ -128,7 +153,8 @@ class RunDesk:
             if isinstance(delta, Text):
                 pieces.append(delta.text)
 
-        finish = await self._performer.listen(run, turn, take, self._count)
+        with self._at_work():
+            finish = await self._performer.listen(run, turn, take, self._count)
         return Answer("".join(pieces), finish.reason == "length")
 
     def _count(self, tokens: Tokens) -> None:
@@ -141,7 +167,7 @@ class RunDesk:
         run = self._run
         assert run.tools is not None
         run.turn = await run.tools.open(run.record, run.turn, MOST)
-        with self._watchers.around(run.record, "execute_tool", run.tools.type_of(name)) as told:
+        with self._at_work(), self._watchers.around(run.record, "execute_tool", run.tools.type_of(name)) as told:
             asked = [*self.steps, wire.UserInputStep(content=[wire.TextContent(text=about)])] if about else ()
             outcome = await run.tools.use(name, arguments, asked)
             told["error"] = "error" if getattr(outcome.step, "is_error", None) else None

@@ -14,6 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -39,8 +40,8 @@ from antiphon.ports import (
     Watcher,
 )
 from antiphon.readings import Readings
-from antiphon.recovery import close_cut
-from antiphon.run import Limits, Run
+from antiphon.recovery import Turns, close_cut
+from antiphon.run import Limits, Run, patiently
 from antiphon.toolbox import Toolbox, available
 from antiphon.watchers import Watchers
 
@@ -85,7 +86,7 @@ class Engine:
         self._clock = clock
         self._live: dict[str, Run] = {}
         self._stopping = False
-        self._suspects = asyncio.Lock()
+        self._suspects = Turns(ALONE_SECONDS)
         self._tasks: set[asyncio.Task[None]] = set()  # of runs, until their tools are closed too
         self._pasts = Pasts(store)
         self.archive = Archive(store, bus, self._live)
@@ -137,8 +138,9 @@ class Engine:
     ) -> tuple[Record, Turn]:
         """What a request asks for, checked; nothing is begun or kept. Raises ApiError."""
         intake.check(request)
-        agent = self._agent(request)
+        agent = intake.agent_of(request, self._agents)
         resolved = self._resolve(request.agent or request.model or "")
+        intake.check_model(resolved, agent, self._agents)
         parent, past = await self._past(project, request.previous_interaction_id)
         found = intake.steps(request.input)
         if agent is not None:
@@ -172,15 +174,6 @@ class Engine:
             if (tool := self._tools.get(str(declared.__struct_config__.tag))) is not None:
                 await tool.check(declared, project, f"tools[{place}]")
         return record, turn
-
-    def _agent(self, request: wire.CreateInteraction) -> Agent | None:
-        """Who is asked, where it is no model. Raises NotFound, and InvalidRequest for an agent's name in the wrong place."""
-        if request.model in self._agents:
-            raise wire.InvalidRequest(f"'{request.model}' at 'model' is an agent: ask for it with 'agent'.")
-        if request.agent is not None and request.agent not in self._agents:
-            served = ", ".join(map(repr, self._agents)) or "none"
-            raise wire.NotFound(f"Agent '{request.agent}' is not served here. Agents: {served}.")
-        return self._agents[request.agent] if request.agent is not None else None
 
     async def _past(self, project: str, id: str | None) -> tuple[Record | None, Sequence[wire.Step]]:
         """The interaction that a request goes on from, and all that was said up to its end."""
@@ -251,7 +244,11 @@ class Engine:
             await run.open(self.store)
         if record.request.agent is not None:
             desk = RunDesk(run, self._performer, self.store, self._watchers, self._key, self._clock)
-            return await self._end(run, await self._agents[record.request.agent].run(desk))
+            try:
+                status = await self._agents[record.request.agent].run(desk)
+            finally:
+                await desk.aclose()  # what it asked for beside, and did not wait for, ends with it and is counted
+            return await self._end(run, status)
         clients = clients_of(record.tools or ())
         until = self._clock() + self.limits.time
         cut = False
@@ -303,32 +300,36 @@ class Engine:
     async def recover(self) -> int:
         """Go on with every run that a stop of the server cut short. How many there were."""
         unfinished = await self.store.unfinished()
-        suspect: asyncio.Task[None] | None = None
         for id in unfinished:
             try:
                 stored = await self.store.claim(id)
                 if stored is not None and SUSPECT <= stored.crashes < self.limits.attempts:
                     await self.store.release(id, stored.attempt)
-                    suspect = self._hold_back(stored, suspect)
+                    run = self._adopt(stored)
+                    self._launch(run, self._take_turn(run))
                 elif stored is not None:
                     await self._resume(stored)
             except Exception:  # one that cannot be read must not keep the others, and the server, from going on
                 logger.exception("interaction %s cannot be gone on with", id)
         return len(unfinished)
 
-    def _hold_back(self, stored: Stored, before: asyncio.Task[None] | None) -> asyncio.Task[None]:
-        """Go on with one that may be what stopped the server after the one before it, so that it is told from the others."""
-        run = self._adopt(stored)
-        return self._launch(run, self._take_turn(run, before))
-
-    async def _take_turn(self, run: Run, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait([before], timeout=ALONE_SECONDS)
-        stored = await self.store.claim(run.record.id)
-        if stored is not None:
-            run.attempt = stored.attempt
-            if await self._ready(run, stored):
-                await self._guard(run)
+    async def _take_turn(self, run: Run) -> None:
+        """Go on with one that may be what stopped the server, by itself: so it is told from the others."""
+        try:
+            async with self._suspects.turn():
+                stored = await patiently(partial(self.store.claim, run.record.id))
+                if stored is not None:
+                    run.attempt = stored.attempt
+                    if await self._ready(run, stored):
+                        await self._guard(run)
+        except asyncio.CancelledError:
+            if not run.cancelled:
+                raise
+            if (stored := await self.store.claim(run.record.id)) is not None:
+                run.attempt = stored.attempt
+                await self._close(run, "cancelled")
+        except Exception:  # as in `recover`: it stays open, and the next start comes back to it
+            logger.exception("interaction %s cannot be gone on with", run.record.id)
 
     async def work(self, id: str) -> float | None:
         """Run an interaction that was handed over. Cancelled, it is given back for another to go on with.
@@ -354,11 +355,11 @@ class Engine:
         if stored is not None and SUSPECT <= stored.crashes < self.limits.attempts:
             # It may be what stops servers: those go one by one, and until its turn a crash is none of this one's.
             await self.store.release(id, stored.attempt)
-            async with self._suspects:
+            async with self._suspects.turn():
                 if (stored := await self.store.claim(id)) is not None:
                     await self._resume(stored)
                     if (run := self._live.get(id)) is not None and run.task is not None:
-                        await asyncio.wait([run.task], timeout=ALONE_SECONDS)
+                        await asyncio.wait([run.task])
         elif stored is not None:
             await self._resume(stored)
 
@@ -392,7 +393,7 @@ class Engine:
     async def _ready(self, run: Run, stored: Stored) -> bool:
         """Whether it can go on; where it cannot, it is ended with the reason."""
         record = stored.record
-        chain = await self.store.lineage(record.project, record.id)
+        chain = await patiently(partial(self.store.lineage, record.project, record.id))
         past = said_by(chain[:-1])
         try:
             await close_cut(run, self.store, self._tools)

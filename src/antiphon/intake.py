@@ -15,7 +15,7 @@ import msgspec
 
 from antiphon import computer_use, readings, schemas, signature, wire
 from antiphon.faults import explain
-from antiphon.ports import Record, Resolution, Tool, ToolChoice, Turn
+from antiphon.ports import Agent, Record, Resolution, Tool, ToolChoice, Turn
 
 _FORMAT_TYPES = {"text", "image", "audio", "video"}
 _CAMEL = {
@@ -61,6 +61,20 @@ def check(request: wire.CreateInteraction) -> None:
             _refuse(request.generation_config, name, "is not supported on this server.", "generation_config.")
     _check_output(request)
     _check_labels(request.labels or {})
+
+
+def agent_of(request: wire.CreateInteraction, agents: Mapping[str, Agent]) -> Agent | None:
+    """Who is asked, where it is no model. Raises NotFound."""
+    if request.agent is not None and request.agent not in agents:
+        served = ", ".join(map(repr, agents)) or "none"
+        raise wire.NotFound(f"Agent '{request.agent}' is not served here. Agents: {served}.")
+    return agents[request.agent] if request.agent is not None else None
+
+
+def check_model(resolved: Resolution, agent: Agent | None, agents: Mapping[str, Agent]) -> None:
+    """Refuse an agent's name where a model's belongs."""
+    if agent is None and resolved.served_as in agents:
+        raise wire.InvalidRequest(f"'{resolved.served_as}' at 'model' is an agent: ask for it with 'agent'.")
 
 
 def _check_output(request: wire.CreateInteraction) -> None:

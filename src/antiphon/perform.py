@@ -14,6 +14,7 @@ from antiphon.citations import cite
 from antiphon.ports import Call, Finish, Model, Store, Text, Thought, Tokens, Turn
 from antiphon.run import Limits, Run, Silence, Writer
 from antiphon.toolsteps import payload, result_of, tool_type
+from antiphon.tooltext import result_words
 from antiphon.watchers import Watchers
 
 _CHARACTERS = 4  # about so many are a token
@@ -63,7 +64,9 @@ class Performer:
                     raise wire.Internal("The model's answer broke off.")
             except BaseException as error:
                 # How much it was is then only known about: a piece is about a token. A limit must not be got round so.
-                if heard or not isinstance(error, wire.ApiError):
+                if finish is not None:
+                    count(finish.tokens)
+                elif heard or not isinstance(error, wire.ApiError):
                     count(Tokens(input=_weight(turn), output=heard))
                 if isinstance(error, TimeoutError):
                     raise wire.DeadlineExceeded(f"The model said nothing for {self._limits.silence:g} s.") from None
@@ -125,9 +128,16 @@ class Performer:
 
 
 def _weight(turn: Turn) -> int:
-    """About how many tokens a question has; pictures and the like count for nothing."""
-    media = 0
-    for step in turn.steps:
-        parts: Any = getattr(step, "content", None)
-        media += sum(len(getattr(part, "data", None) or "") for part in parts if part is not None) if parts else 0
-    return max(0, len(_encode((turn.system_instruction, turn.steps))) - media) // _CHARACTERS
+    """About how many tokens a question has: its words, as the model reads them. Pictures and the like count for nothing."""
+    return (len(turn.system_instruction or "") + sum(map(partial(_read, turn), turn.steps))) // _CHARACTERS
+
+
+def _read(turn: Turn, step: Any) -> int:
+    """How many characters of a step the model reads."""
+    content = getattr(step, "content", None) or ()
+    words = (
+        len(content) if isinstance(content, str) else sum(len(getattr(part, "text", None) or "") for part in content)
+    )
+    if call_id := getattr(step, "call_id", None):
+        return words + len(turn.readings.get(call_id) or result_words(step))
+    return words + (len(_encode(step.arguments)) if getattr(step, "arguments", None) else 0)

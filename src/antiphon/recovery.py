@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 
 from antiphon import wire
 from antiphon.ports import Store, Tool
 from antiphon.resource import CUT
 from antiphon.run import Run
 from antiphon.toolsteps import lost, payload, tool_type
+
+
+class Turns:
+    """Lets in one after the other. Who is not out again after `seconds` is no longer waited for."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = asyncio.Lock()
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for one's turn."""
+        await self._lock.acquire()
+        over = False
+
+        def leave() -> None:
+            nonlocal over
+            if not over:
+                over = True
+                self._lock.release()
+
+        timer = asyncio.get_running_loop().call_later(self._seconds, leave)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            leave()
 
 
 async def close_cut(run: Run, store: Store, tools: Mapping[str, Tool]) -> None:

@@ -118,11 +118,16 @@ def summary(record: Record, last: wire.InteractionEvent | None, updated: float) 
     return msgspec.structs.replace(interaction(record, state, updated, whole=True), steps=None)
 
 
-def _without_the_cut(step: wire.Step) -> wire.Step:
-    """A step as the resource has it. What a stop of the server cut short was said anew: the words stand once."""
-    if isinstance(step, wire.ModelOutputStep) and step.error is not None and step.error.code == CUT:
-        return msgspec.structs.replace(step, content=None)
-    return step
+def _once(steps: list[wire.Step]) -> list[wire.Step]:
+    """The steps as the resource has them: words that a stop of the server cut short, and that were said anew, stand once."""
+    anew = False
+    shown: list[wire.Step] = []
+    for step in reversed(steps):
+        if anew and isinstance(step, wire.ModelOutputStep) and step.error is not None and step.error.code == CUT:
+            step = msgspec.structs.replace(step, content=None)
+        anew = anew or (isinstance(step, wire.ModelOutputStep) and step.error is None)
+        shown.append(step)
+    return shown[::-1]
 
 
 def interaction(
@@ -131,7 +136,7 @@ def interaction(
     """The resource: the generated steps as POST shows them, or with `whole` the timeline and the request as GET does."""
     seen = state.interaction
     request = record.request
-    said = [_without_the_cut(step) for step in state.timeline()]
+    said = _once(state.timeline())
     more: dict[str, Any] = {}
     if whole:
         more = {

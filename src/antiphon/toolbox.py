@@ -67,7 +67,7 @@ class Toolbox:
             for task in tasks:
                 task.cancel()  # what is done already is not touched by this
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._sessions = [
+            self._sessions += [
                 (_type(use.declared), task.result())
                 for use, task in zip(uses, tasks, strict=True)
                 if not task.cancelled() and task.exception() is None
@@ -135,7 +135,8 @@ class Toolbox:
         if not about:
             return await self._within(session, session.call(ids.call_id(), name, arguments))
         use = next(use for use, opened in self._uses if opened is session)
-        fresh = await self._tools[_type(use.declared)].open(msgspec.structs.replace(use, steps=about))
+        async with asyncio.timeout(self._seconds):
+            fresh = await self._tools[_type(use.declared)].open(msgspec.structs.replace(use, steps=about))
         try:
             return await self._within(fresh, fresh.call(ids.call_id(), name, arguments))
         finally:

@@ -393,3 +393,18 @@ def test_what_a_tool_drew_can_be_replayed_to_a_model_that_cannot_see(client: gen
     assert client.interactions.create(model="blind", input=[drawn, then], store=False).status == "completed"
     with pytest.raises(Exception, match="cannot read image"):
         client.interactions.create(model="blind", input=[{"type": "user_input", "content": [picture]}], store=False)
+
+
+class Counted(bytes):
+    """Bytes that count how often one of them is looked at."""
+
+    looks = 0
+
+    def __getitem__(self, place: Any) -> Any:
+        self.looks += 1
+        return super().__getitem__(place)
+
+
+def test_a_header_that_is_nothing_but_filling_is_soon_given_up() -> None:
+    body = Counted(b"\xff\xd8" + b"\xff" * 2_000_000)
+    assert header_of(body) is None and body.looks < 10_000

@@ -68,7 +68,7 @@ def engine(store: MemoryStore, agent: Clerk, **more: Any) -> Engine:
         store=store,
         bus=LocalBus(),
         models={"m": Scripted(msgspec.convert({"turns": [{"text": "These words."}]}, Script))},
-        resolve=Resolved,
+        resolve=lambda name: Resolved(name.removeprefix("models/")),
         key=KEY,
         tools={"google_search": search},
         agents={AGENT: agent},
@@ -177,6 +177,7 @@ def test_a_later_turn_by_a_model_reads_the_report_and_a_client_may_replay_it() -
         ({"background": False}, wire.InvalidRequest, "background=true"),
         ({"agent": "nobody"}, wire.NotFound, AGENT),
         ({"agent": None, "model": AGENT}, wire.InvalidRequest, "ask for it with 'agent'"),
+        ({"agent": None, "model": f"models/{AGENT}"}, wire.InvalidRequest, "ask for it with 'agent'"),
         ({"agent": None, "model": "m", "agent_config": {"type": "deep-research"}}, wire.InvalidRequest, "agent_config"),
         ({"generation_config": {"seed": 1}}, wire.InvalidRequest, "generation_config"),
         ({"tools": [{"type": "url_context"}]}, wire.InvalidRequest, "tools[0]"),
@@ -205,6 +206,34 @@ def test_an_agent_that_is_no_longer_served_ends_its_interaction_failed() -> None
         await on.recover()
         made = await on.archive.get("p", run.record.id)
         assert made.status == "failed" and made.error is not None and AGENT in (made.error.message or "")
+        await on.aclose()
+
+    run_async(body)
+
+
+class Hasty(Clerk):
+    """Asks two things at the same time, and fails over the first."""
+
+    async def run(self, desk: Desk) -> wire.InteractionStatus:
+        slow = Question(parts=(wire.TextContent(text="slow"),))
+        async with asyncio.timeout(5):
+            asked = asyncio.create_task(desk.ask(slow))
+            while not desk.record.background or not getattr(desk, "_working"):  # noqa: ASYNC110, B009 - until it is asked
+                await asyncio.sleep(0)
+            self.left = asked
+            raise wire.Internal("The first has failed.")
+
+
+def test_what_an_agent_left_running_ends_with_it_and_is_counted() -> None:
+    async def body() -> None:
+        clerk = Hasty()
+        on = engine(MemoryStore(), clerk)
+        on.models["m"] = Scripted(  # type: ignore[index]
+            msgspec.convert({"turns": [{"text": "a b c", "fault": {"kind": "stall", "after": 1}}]}, Script)
+        )
+        _, made, _ = await whole(on)
+        assert made.status == "failed" and clerk.left.cancelled()
+        assert made.usage is not None and (made.usage.total_tokens or 0) > 0, "it has cost something"
         await on.aclose()
 
     run_async(body)

@@ -14,6 +14,7 @@ from antiphon.catalog import Catalog, Served
 from antiphon.engine import Engine
 from antiphon.models.scripted import Script, Scripted
 from antiphon.ports import Delta, Finish, Segment, Store, Stored, Text, Tokens, Turn
+from antiphon.recovery import Turns
 from antiphon.run import Limits, Run
 from antiphon.stores.memory import MemoryStore
 from antiphon.tools.scripted import ScriptedTool, ToolScript
@@ -785,6 +786,39 @@ def test_runs_that_may_have_stopped_the_server_are_gone_on_with_one_by_one(crash
             assert model.most == most
 
     run_async(body)
+
+
+def test_a_suspect_that_takes_long_lets_the_next_one_in_but_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        record, frames = await whole_log({"google_search": ScriptedTool("google_search", ToolScript(result=[]))})
+        store, model = MemoryStore(), Scripted(msgspec.convert({"turns": [STALLS]}, Script))
+        ids = ["v1_a", "v1_b", "v1_c", "v1_d"]
+        for id in ids:
+            await store.create(msgspec.structs.replace(record, id=id, tools=None), "in_progress", cut_after(frames, 2))
+            await store.claim(id)
+        claimed: list[str] = []
+        claim = store.claim
+
+        async def noted(id: str) -> Stored | None:
+            claimed.append(id)
+            return await claim(id)
+
+        async with engine(model, store=store) as on:
+            turns = Turns(0.05)
+            monkeypatch.setattr(on, "_suspects", turns)
+            await on.recover()
+            monkeypatch.setattr(store, "claim", noted)
+            async with asyncio.timeout(5):
+                while len(claimed) < 2:  # noqa: ASYNC110 - it only lets them go first
+                    await asyncio.sleep(0)
+            assert len(claimed) == 2, "the third waits for the second, not for the first"
+            made = await on.cancel("p", "v1_d")
+            assert made.status == "cancelled", "one that waits can be cancelled"
+
+    run_async(body)
+
+
+STALLS = {"text": "a b", "fault": {"kind": "stall", "after": 1}}
 
 
 @pytest.mark.parametrize(("crashes", "most"), [(0, 3), (2, 1)])

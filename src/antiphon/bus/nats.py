@@ -203,11 +203,11 @@ class NatsBus:
 
     async def _send(self) -> None:
         while True:
-            await self._posted.wait()
-            self._posted.clear()
             while self._outbox:
                 with contextlib.suppress(*_FAULTS):
                     await self._outbox.popleft()()
+            self._posted.clear()
+            await self._posted.wait()
 
     async def watch(self, id: str) -> AsyncGenerator[Segment | None, None]:
         """What a run elsewhere writes, as it comes; None, first of all, whenever the store is to be looked into."""

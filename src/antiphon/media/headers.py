@@ -43,9 +43,11 @@ def header_of(body: bytes) -> Header | None:
 def _jpeg(body: bytes) -> Header | None:
     """Its size stands in the frame's header, behind segments of any number and known length."""
     place = 2
+    filling = 0
     for _ in range(_MOST_MARKERS):
         while body[place] != 0xFF or body[place + 1] == 0xFF:  # filling
-            if body[place] != 0xFF:
+            filling += 1
+            if body[place] != 0xFF or filling > _MOST_MARKERS:
                 return None
             place += 1
         marker = body[place + 1]

@@ -16,6 +16,7 @@ from antiphon import wire
 
 logger = logging.getLogger("antiphon.stores.postgres")
 
+_PATIENCE = 10.0  # seconds for an answer
 _LOOK_SECONDS = 1.0  # how often it is seen whether the connection still lives
 
 
@@ -46,7 +47,7 @@ class Alone:
         connection = await self._connect()
         with contextlib.ExitStack() as failing:
             failing.callback(connection.terminate)
-            if await connection.fetchval(self._take):
+            if await connection.fetchval(self._take, timeout=_PATIENCE):
                 self._connection = connection
                 failing.pop_all()
                 return True

@@ -46,6 +46,9 @@ _IMAGES = frozenset(get_args(wire.ImageMimeType))
 _AUDIO = frozenset(get_args(wire.AudioMimeType))
 _CUT = "\n[Cut here: {} of {} characters.]"
 
+_LOOKING_SECONDS = 20.0  # for the pictures of one result
+_TRIES = 3  # images that are looked at for each that may be shown: some are none
+
 
 class McpServers:
     """The tool. `allow` opens places that are not public, as `addresses.Guard` takes them: `127.0.0.1:8000`, `*.corp` …
@@ -214,18 +217,19 @@ class McpSession:
 
     async def _reading(self, result: Sequence[Any]) -> tuple[list[str], list[wire.ImageContent]]:
         """What the model reads of a result with media: its text, what the media are, and the pictures it is shown."""
+        most = pictures_in(self._room)
+        images = [part for part in result if isinstance(part, wire.ImageContent)]
+        looked = await _looked(images[: _TRIES * most], self._look) if self._look is not None else {}
         words: list[str] = []
         pictures: list[wire.ImageContent] = []
         for part in result:
+            seen = looked.get(id(part))
             if isinstance(part, wire.TextContent):
                 words.append(part.text)
-            elif not isinstance(part, wire.ImageContent) or self._look is None:
-                words.append(f"[{part.mime_type}]")
-            elif len(pictures) == pictures_in(self._room):
+            elif isinstance(part, wire.ImageContent) and looked and (seen is None or len(pictures) == most):
                 words.append(f"[{part.mime_type}, not shown: too many pictures]")
             else:
-                seen = await _seen(part, self._look)
-                words.append(f"[{seen}]")
+                words.append(f"[{seen or part.mime_type}]")
                 if isinstance(seen, Picture):
                     pictures.append(seen.content())
         return words, pictures
@@ -372,6 +376,24 @@ def _sorted(parts: Sequence[Any]) -> tuple[list[str], list[Any]]:
             left -= len(part.data or "")
             media.append(part)
     return words, media
+
+
+async def _looked(images: Sequence[wire.ImageContent], look: Look) -> dict[int, Picture | str]:
+    """The pictures, or why not, by the `id` of each image.
+
+    The call has had its effect: what takes too long here must not lose its result.
+    """
+    tasks = {id(part): asyncio.create_task(_seen(part, look)) for part in images}
+    if tasks:
+        _, late = await asyncio.wait(tasks.values(), timeout=_LOOKING_SECONDS)
+        for task in late:
+            task.cancel()
+    kinds = {id(part): part.mime_type for part in images}
+    done = {place: task for place, task in tasks.items() if task.done() and not task.cancelled()}
+    return {
+        place: done[place].result() if place in done else f"{kinds[place]}, not shown: it took too long"
+        for place in tasks
+    }
 
 
 async def _seen(part: wire.ImageContent, look: Look) -> Picture | str:
