@@ -3,6 +3,7 @@
     ApiError                      code                   HTTP
     ├── InvalidRequest            invalid_request        400
     ├── FailedPrecondition        failed_precondition    400
+    │   └── TooManyToolCalls      too_many_tool_calls    400
     ├── Unauthenticated           authentication         401
     ├── PermissionDenied          permission_denied      403
     ├── NotFound                  not_found              404
@@ -11,8 +12,7 @@
     ├── OutOfRange                out_of_range           416
     ├── RateLimited               rate_limit_exceeded    429
     ├── Internal                  api_error              500
-    │   ├── MalformedFunctionCall malformed_function_call 500
-    │   └── TooManyToolCalls      too_many_tool_calls    500
+    │   └── MalformedFunctionCall malformed_function_call 500
     ├── Unavailable               service_unavailable    503
     └── DeadlineExceeded          deadline_exceeded      504
 
@@ -109,8 +109,8 @@ class MalformedFunctionCall(Internal):
     code = "malformed_function_call"
 
 
-class TooManyToolCalls(Internal):
-    """The model went on calling tools past the server's limit of rounds."""
+class TooManyToolCalls(FailedPrecondition):
+    """The model went on calling tools past the server's limit of rounds. Not a 5xx: clients would send it all again."""
 
     code = "too_many_tool_calls"
 
