@@ -88,8 +88,8 @@ def report_of(interaction: Any) -> str:
 
 def ended(of: Server, id: str) -> Any:
     """An interaction once its stream has come to its end."""
-    for _ in of.events("GET", f"/v1beta/interactions/{id}?stream=true"):
-        pass
+    *_, last = of.events("GET", f"/v1beta/interactions/{id}?stream=true")
+    assert last["event_type"] == "interaction.completed", last
     return of.get(id)
 
 

@@ -1,7 +1,8 @@
 """Ways to answer a question, all of them through the server and the official client: three plain ones, and the agents.
 
 `bare` asks the model. `search` does what a small program would: it searches once with the question's words, puts what
-was found into one prompt, and asks. `react` gives the model google_search and url_context and lets it go on by itself.
+was found into one prompt, and asks. `react` gives the model google_search and url_context; it must call one of them
+first, and then goes on by itself.
 `deep-research` and `deep-research-max` are the agents, `agent:NAME` is any other, such as one with a part left out. All
 are asked for a last line with the answer alone.
 """
@@ -27,8 +28,8 @@ from bench.research.score import Answer, Cited
 
 LAST_LINE = "End with one line that begins with 'Answer:' and gives the answer itself, as briefly as possible."
 REACT = (
-    "You do not know the answer: it stands in the documentation. Always search with google_search first, several times if "
-    "need be, and read pages with url_context. Answer only from what you have read, and cite it."
+    "Search the documentation with google_search before you answer, several times if need be, and read pages with "
+    "url_context. Answer only from what you have read there, and cite it."
 )
 MODEL = "gemini-3-flash-preview"  # any name: the server's default model answers to it
 AGENTS = {
@@ -38,7 +39,7 @@ AGENTS = {
 WAYS = ("bare", "search", "react", *AGENTS)
 TERMINAL = {"completed", "failed", "cancelled", "incomplete", "requires_action", "budget_exceeded"}
 CONFIG = {"temperature": 0, "seed": 1, "max_output_tokens": 512}
-RESULTS, MOST_OF_A_PAGE = 8, 1500
+RESULTS, MOST_OF_A_PAGE = 8, 1000
 POLL = 0.5
 
 Json = dict[str, Any]
@@ -71,7 +72,10 @@ class Asker:
             answer.read, answer.searches = [_url(passage) for passage in passages], 1
         elif way == "react":
             tools = [{"type": "google_search"}, {"type": "url_context"}]
-            request |= {"tools": tools, "system_instruction": REACT, "background": True}
+            # Small models answer at once, from nothing: the first call is asked of them, what follows is their own choice.
+            config = {**CONFIG, "tool_choice": "any"}
+            request |= {"tools": tools, "background": True, "generation_config": config}
+            request["input"] = f"{REACT}\n\nQuestion: {prompt}"
         elif way != "bare":
             request = {"agent": AGENTS.get(way) or way.removeprefix("agent:"), "input": prompt, "background": True}
         self._fill(answer, request)
@@ -88,9 +92,15 @@ class Asker:
         await self._search.aclose()
 
     async def _found(self, query: str) -> list[Passage]:
-        hits = await self._search.search(query, RESULTS)
-        share = min(MOST_OF_A_PAGE, self._room // max(1, len(hits)))
-        return [Passage(hit.text[:share], wire.UrlCitation(url=hit.url, title=hit.title)) for hit in hits]
+        """The best hits, each with so much of its text, until the room is used up."""
+        passages: list[Passage] = []
+        room = self._room
+        for hit in await self._search.search(query, RESULTS):
+            text = hit.text[: min(MOST_OF_A_PAGE, room)]
+            room -= len(text)
+            if text:
+                passages.append(Passage(text, wire.UrlCitation(url=hit.url, title=hit.title)))
+        return passages
 
     def _fill(self, answer: Answer, request: Json) -> None:
         """Send the request, wait for its end, and read what came of it."""

@@ -11,6 +11,7 @@ mark came to stand, in an address or in code, it is taken out again.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
@@ -22,7 +23,6 @@ from markdown_it.token import Token
 from antiphon.research_report import Annotation, Part, Research, caption, picture, seen, title
 
 _OPEN, _CLOSE = "\ue000", "\ue001"
-_MARK = re.compile(f"{_OPEN}([0-9,]+){_CLOSE}")
 # The numbers that stand behind the words in the text itself: the footnotes take their place.
 _NUMBERS = re.compile(r"^(\*{0,3})(?: ?\[\d{1,4}\])+(?![(\[:\d])")
 _LISTED = re.compile(r"(?:\A|\n)(?:#+ +|\*\*)Sources:?(?:\*\*)?:?\s*\n((?:\s*\d{1,4}\. [^\n]*(?:\n|\Z))+)\s*\Z")
@@ -125,6 +125,9 @@ class _Sources:
     """What is cited, numbered in the order of the first citation, as the report's own list is."""
 
     def __init__(self) -> None:
+        # Marks stand in text that others wrote: nobody can write one that is taken for this page's.
+        self.nonce = secrets.token_hex(8)
+        self.mark = re.compile(f"{_OPEN}{self.nonce}:([0-9,]+){_CLOSE}")
         self._known: dict[tuple[Any, ...], _Source] = {}
 
     def __len__(self) -> int:
@@ -183,7 +186,7 @@ def _chunks(parts: Sequence[Part], sources: _Sources) -> list[str | tuple[str, s
             else:
                 chunks.append(text)
         elif address := picture(part):
-            chunks.append((address, caption(_MARK.sub("", last)) if isinstance(last, str) else "Chart"))
+            chunks.append((address, caption(sources.mark.sub("", last)) if isinstance(last, str) else "Chart"))
     if isinstance(chunks[-1], str):
         chunks[-1] = _without_list(chunks[-1], len(sources))
     return chunks
@@ -203,7 +206,7 @@ def _marked(part: Part, sources: _Sources) -> str:
     for end in sorted(ends):
         pieces.append(_text(data[at:end]))
         at = end
-        pieces.append(f"{_OPEN}{','.join(map(str, sorted(ends[end])))}{_CLOSE}")
+        pieces.append(f"{_OPEN}{sources.nonce}:{','.join(map(str, sorted(ends[end])))}{_CLOSE}")
     pieces.append(_text(data[at:]))
     return "".join(_placed(pieces))
 
@@ -250,7 +253,7 @@ def _rendered(chunk: str | tuple[str, str], sources: _Sources) -> str:
         if token.children:
             token.children = [new for child in token.children for new in _footnoted(child, sources)]
     html: str = markdown.renderer.render(tokens, markdown.options, environment)
-    return _MARK.sub("", html)
+    return sources.mark.sub("", html)
 
 
 def _footnoted(token: Token, sources: _Sources) -> Iterator[Token]:
@@ -260,7 +263,7 @@ def _footnoted(token: Token, sources: _Sources) -> Iterator[Token]:
     if token.type != "text":
         yield token
         return
-    for place, piece in enumerate(_MARK.split(token.content)):
+    for place, piece in enumerate(sources.mark.split(token.content)):
         if place % 2:
             notes = ", ".join(sources[int(number)].footnote() for number in piece.split(","))
             yield Token("html_inline", "", 0, content=f"<sup>{notes}</sup>")

@@ -10,7 +10,7 @@ import pytest
 
 from antiphon import log, wire
 from antiphon.agents.deep_research import DeepResearch, exhaustive, fast
-from antiphon.agents.research_state import FAST, Looked, hashed
+from antiphon.agents.research_state import EXHAUSTIVE, FAST, Looked, hashed
 from antiphon.bus.local import LocalBus
 from antiphon.desk import stages
 from antiphon.engine import Engine
@@ -347,6 +347,63 @@ def test_the_exhaustive_one_asks_the_model_of_every_sentence() -> None:
     run_async(body)
 
 
+def test_when_it_may_ask_no_more_words_alone_decide() -> None:
+    async def body() -> None:
+        on = engine(agent=DeepResearch(msgspec.structs.replace(EXHAUSTIVE, doubts=0, rewrites=0)))
+        text = report(await made(on))
+        assert 'Python 2.0 introduced "list comprehensions". [1]' in text and "fondly" not in text
+        await on.aclose()
+
+    run_async(body)
+
+
+def test_a_calculation_that_the_answer_does_not_use_is_not_shown() -> None:
+    async def body() -> None:
+        sentences = [{"text": "Python 2.0 was released on 16 October 2000.", "sources": [1]}]
+        on = engine(turns=[turn("Answer the research question directly", sentences=sentences, closing=""), *TURNS])
+        text = report(await made(on))
+        assert "Python 2.0 was released on 16 October 2000. [1]\n\n## Two" in text and "2970" not in text
+        await on.aclose()
+
+    run_async(body)
+
+
+@pytest.mark.parametrize(("verdict", "kept"), [("yes", True), ("no", False)])
+def test_a_note_in_doubt_stands_if_the_model_finds_it_in_its_source(verdict: str, kept: bool) -> None:
+    async def body() -> None:
+        facts = ["Python 2.0 was released on 16 October 2000.", "Python 2.0 appeared one autumn day."]
+        noted = turn(
+            "Write down what the sources say .*Python 2", notes=[{"source": 1, "fact": fact} for fact in facts]
+        )
+        on = engine(turns=[turn("Does the source state", supported=verdict), noted, *TURNS])
+        found = {stage.name: stage.result for stage in stages((await made(on)).steps or (), KEY)}
+        assert facts[0] in found["round 1 part 1 notes"] and (facts[1] in found["round 1 part 1 notes"]) is kept
+        await on.aclose()
+
+    run_async(body)
+
+
+def test_half_a_character_on_a_page_ends_nothing() -> None:
+    async def body() -> None:
+        odd = Passage(f"{THREE.text} \ud800", wire.UrlCitation(url="https://example.org/o", title="\udfff"))
+        on = engine(passages=(odd,))
+        assert "3 December 2008" in report(await made(on, "When was Python 3.0 released?"))
+        await on.aclose()
+
+    run_async(body)
+
+
+def test_a_report_that_holds_nothing_says_so() -> None:
+    async def body() -> None:
+        noted = [turn("Write down what the sources say", notes=[{"source": 1, "fact": "Elves wrote Python."}])]
+        on = engine(turns=[*noted, turn("Does the source state", supported=None), *TURNS[3:4], PLAN])
+        text = report(await made(on))
+        assert "Elves" not in text and "Nothing was found that answers this." in text
+        await on.aclose()
+
+    run_async(body)
+
+
 def test_nothing_to_be_found_is_said_and_a_search_that_fails_fails() -> None:
     async def body() -> None:
         empty = engine(passages=())
@@ -415,7 +472,7 @@ CHART = turn(
     "worth a chart",
     charts=[
         {
-            "title": "Years",
+            "title": "When Python was released",
             "kind": "bar",
             "unit": "year",
             "points": [
@@ -439,13 +496,14 @@ def test_figures_are_drawn_by_the_sandbox_or_stand_in_a_table() -> None:
             for part in step.content or ()
         ]
         assert kinds == ["text", "text", "text", "image", "text", "text"]
-        assert ("Years", "https://example.org/two") in cited(done)
+        assert ("When Python was released", "https://example.org/two") in cited(done)
         off = await made(on, agent_config={"type": "deep-research", "visualization": "off"})
         assert report(off) == REPORT
         await on.aclose()
         undrawn = engine(turns=[CHART, *TURNS], tools=("google_search", "url_context", "code_execution"))
-        assert "**Years** [1][2]\n\n| | year |\n|---|--:|\n| Python 2.0 | 2000 |\n| Python 3.0 | 2008 |\n" in report(
-            await made(undrawn)
+        assert (
+            "**When Python was released** [1][2]\n\n| | year |\n|---|--:|\n| Python 2.0 | 2000 |\n| Python 3.0 | 2008 |\n"
+            in report(await made(undrawn))
         )
         await undrawn.aclose()
 

@@ -238,3 +238,9 @@ def test_an_interaction_of_a_newer_server_is_read() -> None:
 
 def test_markdown_steers_no_terminal() -> None:
     assert markdown([Part(type="text", text="a\x1b]0;x\x07b\x9bc\u202ed\te\n\nf\n\n")]) == "a]0;xbcd\te\n\nf\n"
+
+
+@pytest.mark.parametrize("forged", ["\ue0001\ue001", "\ue0007\ue001", "&#xE000;1&#xE001;", "&#xE000;99&#xE001;"])
+def test_nobody_can_write_a_footnote_mark(forged: str) -> None:
+    html = shown(cited(f"It is so. And {forged} more.", ("It is so.", A)))
+    assert html.count("<sup>") == 1

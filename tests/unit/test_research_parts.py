@@ -1,17 +1,25 @@
 """The pure parts of Deep Research: what a source supports, what may be quoted and worked out, what becomes a citation."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from antiphon import wire
+from antiphon.agents import research_answers as answers
 from antiphon.agents import research_prompts as prompts
 from antiphon.agents.calculations import calculations_of
 from antiphon.agents.charts import Chart, Charts, Point, charts_of, code, table
+from antiphon.agents.evidence import pieces_of
 from antiphon.agents.report import Ending, plan_text, read_plan, report
 from antiphon.agents.research_notes import closest, known, unrepeated, verbatim
 from antiphon.agents.research_state import (
+    EXHAUSTIVE,
+    FAST,
     Lead,
     Library,
     Looked,
@@ -73,10 +81,12 @@ def test_a_sentence_without_sources_is_supported_by_none() -> None:
     assert ruling("Python 2.0 was released on 16 October 2000.", []) == "no"
 
 
-def test_a_number_of_the_question_need_not_stand_in_the_source() -> None:
+def test_a_number_or_a_word_of_the_question_alone_supports_nothing() -> None:
     sentence = "Of 7 versions, Python 2.0 introduced list comprehensions."
     assert ruling(sentence, [HISTORY]) == "no"
-    assert ruling(sentence, [HISTORY], "Which of the 7 versions was it?") == "yes"
+    assert ruling(sentence, [HISTORY], "Which of the 7 versions was it?") == "doubt"
+    asked = "Did elves release Python 2.0?"
+    assert ruling("Elves released Python 2.0 on 16 October 2000.", [HISTORY], asked) == "doubt"
 
 
 def test_the_passage_that_says_it_is_found_whoever_was_named() -> None:
@@ -130,6 +140,21 @@ def test_arithmetic_over_numbers_of_the_notes_is_worked_out() -> None:
     assert made[0].result == "8.192" and made[0].sources == ("c", "a")
 
 
+def test_a_small_model_gives_the_numbers_and_what_to_do_with_them() -> None:
+    items = [
+        {"about": "days", "kind": "days", "numbers": [], "dates": ["2000-10-16", "2008-12-03"]},
+        {"about": "twice", "kind": "product", "numbers": [2970, 2], "dates": []},
+        {"about": "made up", "kind": "quotient", "numbers": [80, 16], "dates": []},
+        {"about": "one", "kind": "sum", "numbers": [16384], "dates": []},
+        {"about": "no kind", "kind": "root", "numbers": [16384, 2]},
+        {"about": "no days", "kind": "days", "dates": ["soon", 7]},
+    ]
+    assert [made.text for made in calculations_of({"calculations": items}, NOTES, "?")] == [
+        "2008-12-03 - 2000-10-16 = 2970 days",
+        "2970 * 2 = 5940",
+    ]
+
+
 @pytest.mark.parametrize(
     "expression",
     [
@@ -138,6 +163,8 @@ def test_arithmetic_over_numbers_of_the_notes_is_worked_out() -> None:
         "open('x')",
         "__import__('os').system('true')",
         "16384 ** 16384",
+        "round(16384, -1000000000)",
+        "round(16384, 10**9)",
         "16384 / 0",
         "date(2008, 13, 3) - date(2000, 10, 16)",
         "(" * 300,
@@ -155,25 +182,25 @@ def test_nothing_else_is(expression: Any) -> None:
 
 def test_an_answer_that_was_cut_short_is_taken_as_far_as_it_goes() -> None:
     whole = json.dumps({"notes": [{"source": 1, "fact": 'A "b" {c}.'}, {"source": 2, "fact": "D."}], "more": 1})
-    assert prompts.read(Answer(f"Here: {whole} and so on"))["more"] == 1
+    assert answers.read(Answer(f"Here: {whole} and so on"))["more"] == 1
     for length in range(len(whole)):
-        found = prompts.read(Answer(whole[:length], cut=True))
+        found = answers.read(Answer(whole[:length], cut=True))
         assert found == {} or found["notes"][0] == {"source": 1, "fact": 'A "b" {c}.'}
-    assert prompts.read(Answer('{"notes": [{"source": 1, "fact": "A"}, {"sou'))["notes"] == [{"source": 1, "fact": "A"}]
-    assert prompts.read(Answer("none")) == {} and prompts.read(Answer('{"a": nan}')) == {}
+    assert answers.read(Answer('{"notes": [{"source": 1, "fact": "A"}, {"sou'))["notes"] == [{"source": 1, "fact": "A"}]
+    assert answers.read(Answer("none")) == {} and answers.read(Answer('{"a": nan}')) == {}
 
 
 def test_numbers_that_were_not_shown_name_nothing() -> None:
     found = {"notes": [{"source": n, "fact": "It is so."} for n in (1, 2, 3, 0, -1, True, "1", None)]}
-    assert prompts.notes_of(found, ["a", "b"]) == (Note("It is so.", ("a",)), Note("It is so.", ("b",)))
+    assert answers.notes_of(found, ["a", "b"]) == (Note("It is so.", ("a",)), Note("It is so.", ("b",)))
     written = {"sentences": [{"text": "So [7].", "sources": [2, 2, 9, True]}, {"text": 5}, "x"]}
-    assert prompts.sentences_of(written, ["a", "b"]) == (Sentence("So.", ("b",)),)
-    assert prompts.sentences_of({"sentences": "no"}, ["a"]) == ()
+    assert answers.sentences_of(written, ["a", "b"]) == (Sentence("So.", ("b",)),)
+    assert answers.sentences_of({"sentences": "no"}, ["a"]) == ()
 
 
 def test_markers_and_marks_of_lists_are_no_part_of_a_sentence() -> None:
-    assert prompts.bare("- It is so [1, 2], (source 3) and `a[1]` stays [4].") == "It is so, and `a[1]` stays."
-    assert prompts.bare("## A\u202e\nb\x00c") == "A b c"
+    assert answers.bare("- It is so [1, 2], (source 3) and `a[1]` stays [4].") == "It is so, and `a[1]` stays."
+    assert answers.bare("## A\u202e\nb\x00c") == "A b c"
 
 
 def test_a_page_cannot_end_its_source() -> None:
@@ -189,7 +216,7 @@ def test_a_note_belongs_to_one_section() -> None:
             {"title": "", "notes": [3]},
         ]
     }
-    assert [(h.title, h.notes) for h in prompts.headings_of(found, [4, 5, 6], 4)] == [("One", (4, 5))]
+    assert [(h.title, h.notes) for h in answers.headings_of(found, [4, 5, 6], 4)] == [("One", (4, 5))]
 
 
 # ---------------------------------------------------------------------------------------------------- notes
@@ -230,6 +257,18 @@ def test_a_sentence_stands_in_one_section() -> None:
     assert unrepeated([Section("", (one, two))], Section("", (two,))) == [Section("", (one,))]
 
 
+@given(st.text(alphabet="ab .\n…[]", max_size=400), st.integers(5, 60))
+def test_a_text_is_cut_into_pieces_and_nothing_of_it_is_lost(text: str, size: int) -> None:
+    pieces = list(pieces_of(text, size))
+    assert all(0 < len(piece) <= size for piece in pieces)
+    assert "".join("".join(pieces).split()) == "".join(text.replace("[…]", "").split())
+
+
+def test_pieces_end_where_something_was_left_out_and_between_paragraphs() -> None:
+    assert list(pieces_of("One.\n\nTwo.\n[…]\nThree.", 12)) == ["One.\n\nTwo.", "Three."]
+    assert list(pieces_of("One is. Two is.", 9)) == ["One is.", "Two is."]
+
+
 # ---------------------------------------------------------------------------------------------------- charts
 
 
@@ -246,6 +285,9 @@ def test_a_chart_shows_numbers_that_stand_in_their_passages_beside_their_labels(
     found = {"charts": [{"title": "People", "kind": "bar", "unit": "people", "points": points}]}
     (chart,) = charts_of(found, list(of), of, 3)
     assert [(point.label, point.value) for point in chart.points] == [("Oslo", 700000), ("Bergen", 290000)]
+    assert chart.title == "People"
+    (renamed,) = charts_of({"charts": [{**found["charts"][0], "title": "Elves in 2031"}]}, list(of), of, 3)
+    assert renamed.title == "Oslo, Bergen", "a title that the passages do not support"
     assert charts_of({"charts": [{**found["charts"][0], "kind": "line"}]}, list(of), of, 3) == ()
     assert charts_of({"charts": [{**found["charts"][0], "kind": "pie"}]}, list(of), of, 3) == ()
 
@@ -367,14 +409,87 @@ def test_pictures_and_documents_are_taken_along() -> None:
 def test_the_line_that_the_user_wants_last_is_found_where_a_model_puts_it() -> None:
     question = "How many? End with one line that begins with 'Answer:'."
     within = {"sentences": [{"text": "Five fit. Answer: 5 files", "sources": [1]}], "closing": ""}
-    assert prompts.closing_in(within, question) == "Answer: 5 files"
-    assert prompts.closing_in({"closing": "5 files"}, question) == "Answer: 5 files"
-    assert prompts.closing_in({"closing": "answer: 5"}, question) == "answer: 5"
-    assert prompts.closing_in({}, question) == "" and prompts.closing_in({"closing": "Bye."}, "How many?") == "Bye."
-    written = prompts.sentences_of(within, ["a"])
-    assert [said.text for said in prompts.unlabelled(written, question)] == ["Five fit.", "5 files"]
+    assert answers.closing_in(within, question) == "Answer: 5 files"
+    assert answers.closing_in({"closing": "5 files"}, question) == "Answer: 5 files"
+    assert answers.closing_in({"closing": "answer: 5"}, question) == "answer: 5"
+    assert answers.closing_in({}, question) == "" and answers.closing_in({"closing": "Bye."}, "How many?") == "Bye."
+    written = answers.sentences_of(within, ["a"])
+    assert [said.text for said in answers.unlabelled(written, question)] == ["Five fit.", "5 files"]
 
 
 def test_several_sentences_in_one_are_taken_apart() -> None:
     found = {"sentences": [{"form": "item", "text": "It is 5. It was 4 [2].", "sources": [1]}]}
-    assert prompts.sentences_of(found, ["a"]) == (Sentence("It is 5.", ("a",), "item"), Sentence("It was 4.", ("a",)))
+    assert answers.sentences_of(found, ["a"]) == (Sentence("It is 5.", ("a",), "item"), Sentence("It was 4.", ("a",)))
+
+
+def test_the_page_has_the_budgets_as_they_are() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "research.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([\w ]+) \| ([\d,]+ \| [\d,]+) \|$", text, re.MULTILINE))
+    fields = {
+        "tokens": "tokens",
+        "rounds": "rounds",
+        "parts of the first round": "parts",
+        "questions of each further round": "follow_ups",
+        "queries": "searches",
+        "pages read": "pages",
+        "sections": "sections",
+        "questions whether a source supports a sentence": "doubts",
+    }
+    assert rows.pop("minutes") == f"{FAST.seconds / 60:.0f} | {EXHAUSTIVE.seconds / 60:.0f}"
+    assert rows == {
+        name: f"{getattr(FAST, field):,} | {getattr(EXHAUSTIVE, field):,}" for name, field in fields.items()
+    }
+
+
+# ---------------------------------------------------------------------------------------------------- what strangers write
+
+
+def test_a_chart_of_numbers_beyond_all_measure_is_none() -> None:
+    of = library(Passage(f"Oslo has 1{'0' * 400} people.", wire.UrlCitation(url="u", title="Norway")))
+    points = [{"label": "Oslo", "value": value, "source": 1} for value in (10**400, float("inf"), float("nan"))]
+    assert charts_of({"charts": [{"title": "P", "kind": "bar", "unit": "", "points": points}]}, list(of), of, 1) == ()
+
+
+def test_an_answer_that_is_nested_beyond_all_measure_is_none() -> None:
+    assert answers.read(Answer('{"a":' + "[" * 100_000)) == {}
+
+
+def test_markers_that_appear_when_others_are_taken_out_are_taken_out_too() -> None:
+    assert answers.bare("So it is [[1]3].") == "So it is."
+
+
+def test_a_sentence_is_text_and_nothing_else_in_the_report() -> None:
+    of = library(Passage("x", wire.UrlCitation(url='https://e.org/a"b (c)<d>|\n', title="A `b` <i> [c]")))
+    (id,) = of
+    evil = Sentence("See [here](https://evil.org) ![p](https://evil.org/p.png) <script> [a][b] and `a[0]<b>`.", (id,))
+    plan = Plan("[x]: https://evil.org", "q", (Lead("[l](https://evil.org)"),))
+    made = report(
+        plan, [Section("[t](https://evil.org)", (evil,))], (), of, Ending(["[o](http://evil.org)"], "", "<b>")
+    )
+    text = "".join(piece.text for piece in made.pieces)
+    assert "evil.org)" not in text and "<script" not in text and "\n[x]:" not in text and "<b>`" in text
+    assert "1. [A \\`b\\` &lt;i> \\[c\\]](https://e.org/a%22b%20%28c%29%3Cd%3E%7C%0A)" in text
+    first = made.pieces[0]
+    assert cited(first.text, first.annotations)[0][0] == "See herep &lt;script> a and `a[0]<b>`."
+    assert "evil.org" not in plan_text(plan).partition("\n")[2]
+
+
+@pytest.mark.parametrize(
+    "quoted", ["'made it all up'", "‹made up›", "《made up》", "＂made up＂", "‚made up‘", "&quot;made up&quot;"]
+)
+def test_every_kind_of_quotation_marks_is_one(quoted: str) -> None:
+    assert quoted not in unquoted(f"They {quoted} there.", [HISTORY])
+
+
+def test_a_quotation_over_two_sentences_has_no_marks_and_one_over_title_and_text_is_none() -> None:
+    assert unquoted("He said “it is so.", [HISTORY]) == "He said it is so."
+    assert not stands_in("History of Python Python 2.0 was", [HISTORY])
+    far = Passage(f"One thing. {'x ' * 300} Another thing.", wire.UrlCitation(url="u"))
+    assert stands_in("One thing … x", [far]) and not stands_in("One thing … Another thing", [far])
+
+
+def test_a_report_with_the_name_of_a_plan_is_none_and_a_plan_has_its_bounds() -> None:
+    assert read_plan("# Research plan: Owls\n\n1. They eat mice. [1]\n", "q") is None
+    many = Plan("t", "q", tuple(Lead(f"Part {number} {'x' * 600}") for number in range(3000)))
+    found = read_plan(plan_text(many), "q")
+    assert found is not None and len(found.leads) == 20 and all(len(lead.question) <= 400 for lead in found.leads)

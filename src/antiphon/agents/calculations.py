@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon.agents.research_prompts import KINDS
 from antiphon.agents.research_state import Note
 from antiphon.agents.support import numbers
 from antiphon.words import plain
@@ -25,6 +26,7 @@ _UNITS = frozenset(
 )
 _LONGEST = 200
 _LARGEST = 1e30
+_DIGITS = 12
 _SIGNS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -34,9 +36,23 @@ _SIGNS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
 }
-_FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "round": round, "abs": abs}
+
+
+class _Wrong(Exception):
+    """An expression that is none, or whose numbers were made up."""
+
+
+def _round(value: float, digits: int = 0) -> float:
+    """As Python's, for as many digits as somebody reads: others take for ever."""
+    if not isinstance(digits, int) or not 0 <= digits <= _DIGITS:
+        raise _Wrong
+    return round(value, digits)
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "round": _round, "abs": abs}
 _SAME = str.maketrans({"×": "*", "÷": "/", "−": "-", "–": "-", "·": "*"})
 _DATE = re.compile(r"date\((\d+), (\d+), (\d+)\)")
+_ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
 _GROUPED = re.compile(r"(?<=\d)[,_\u00a0\u202f](?=\d{3}(?!\d))")
 
 
@@ -55,25 +71,37 @@ class Calculations(msgspec.Struct, frozen=True):
     calculations: tuple[Calculation, ...] = ()
 
 
-class _Wrong(Exception):
-    """An expression that is none, or whose numbers were made up."""
-
-
 def calculations_of(found: Mapping[str, Any], notes: Sequence[Note], question: str) -> tuple[Calculation, ...]:
     """Those of a model's calculations whose numbers are all known."""
     given = found.get("calculations")
     kept: dict[str, Calculation] = {}
     for item in given if isinstance(given, list) else ():
-        expression = item.get("expression") if isinstance(item, dict) else None
-        if not isinstance(expression, str):
+        if not isinstance(item, dict):
             continue
+        expression = _expression(item)
         about = plain(item.get("about") if isinstance(item.get("about"), str) else "", 120)
         try:
-            made = _made(expression.partition("=")[0], about, notes, question)
+            # What an earlier one came to is known, too.
+            made = _made(expression.partition("=")[0], about, notes, "\n".join([question, *kept]))
         except (_Wrong, ArithmeticError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
             continue
         kept.setdefault(made.text, made)
     return tuple(kept.values())[:3]
+
+
+def _expression(item: Mapping[str, Any]) -> str:
+    """The expression that a model wrote, or that its numbers and its kind of calculation make."""
+    if isinstance(item.get("expression"), str):
+        return str(item["expression"])
+    values, dates, kind = item.get("numbers"), item.get("dates"), str(item.get("kind"))
+    if kind == "days":
+        found = [_ISO.search(str(day)) for day in (dates if isinstance(dates, list) else ())]
+        parts = [f"date({int(day[1])}, {int(day[2])}, {int(day[3])})" for day in found if day is not None]
+        parts.sort(key=lambda part: [int(number) for number in re.findall(r"\d+", part)], reverse=True)
+    else:
+        numbers = [value for value in (values if isinstance(values, list) else ()) if isinstance(value, int | float)]
+        parts = [_plain_number(value) for value in numbers]
+    return f" {KINDS[kind]} ".join(parts) if kind in KINDS and len(parts) > 1 else ""
 
 
 def _made(expression: str, about: str, notes: Sequence[Note], question: str) -> Calculation:
@@ -123,7 +151,7 @@ def _plain_number(value: float) -> str:
 
 def _worked_out(node: ast.expr) -> Any:
     match node:
-        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool) and abs(value) < _LARGEST:
             return value
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_worked_out(operand)

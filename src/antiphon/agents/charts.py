@@ -12,12 +12,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.agents.research_state import Library
-from antiphon.agents.support import has_number, speaks_of
+from antiphon.agents.research_answers import bare
+from antiphon.agents.research_state import Library, title_of
+from antiphon.agents.support import has_number, numbers, shares_words, speaks_of
 from antiphon.words import plain
 
 _FEWEST = {"bar": 2, "line": 3}
 _LONGEST_LABEL = 40
+_LARGEST = 1e15
 _CODE = """
 import json
 import matplotlib
@@ -75,11 +77,21 @@ def charts_of(found: Mapping[str, Any], ids: Sequence[str], library: Library, mo
         if not isinstance(item, dict) or item.get("kind") not in _FEWEST:
             continue
         points = _points(item.get("points"), ids, library)
-        title = plain(item.get("title") if isinstance(item.get("title"), str) else "", 120)
+        title = _title(item.get("title"), points, library)
         unit = plain(item.get("unit") if isinstance(item.get("unit"), str) else "", _LONGEST_LABEL)
         if title and len(points) >= _FEWEST[item["kind"]] and len({point.value for point in points}) > 1:
             kept.append(Chart(title, item["kind"], unit, points))
     return tuple(kept[:most])
+
+
+def _title(given: Any, points: Sequence[Point], library: Library) -> str:
+    """A title that says no more than the passages do: it is cited as they are. Else the labels."""
+    title = bare(plain(given, 120)) if isinstance(given, str) else ""
+    passages = [library[point.source] for point in points]
+    texts = "\n".join(f"{title_of(passage)}\n{passage.text}" for passage in passages)
+    if title and numbers(title) <= numbers(texts) and shares_words(title, texts):
+        return title
+    return ", ".join(point.label for point in points)
 
 
 def _points(given: Any, ids: Sequence[str], library: Library) -> tuple[Point, ...]:
@@ -90,10 +102,12 @@ def _points(given: Any, ids: Sequence[str], library: Library) -> tuple[Point, ..
         label, value, source = item.get("label"), item.get("value"), item.get("source")
         if not isinstance(label, str) or isinstance(value, bool) or not isinstance(value, int | float):
             continue
+        if not abs(value) < _LARGEST:
+            continue
         if not isinstance(source, int) or not 0 < source <= len(ids):
             continue
         passage = library[ids[source - 1]]
-        label = plain(label, _LONGEST_LABEL)
+        label = bare(plain(label, _LONGEST_LABEL))
         if label and has_number(value, passage) and speaks_of(label, passage):
             points.setdefault(label, Point(label, float(value), ids[source - 1]))
     return tuple(points.values())
@@ -118,4 +132,4 @@ def table(chart: Chart) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[")

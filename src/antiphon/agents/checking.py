@@ -9,7 +9,8 @@ from typing import Literal
 import msgspec
 
 from antiphon.agents.calculations import Calculation
-from antiphon.agents.research_prompts import Asking, bare, supported
+from antiphon.agents.research_answers import bare
+from antiphon.agents.research_prompts import Asking, supported
 from antiphon.agents.research_state import Budget, Dropped, Library, Note, Section, Sentence, title_of
 from antiphon.agents.stages import CHECKING, Stages
 from antiphon.agents.support import (
@@ -61,7 +62,7 @@ class Checker:
     def verbatim(self, notes: Sequence[Note], form: Literal["run", "item"]) -> tuple[Sentence, ...]:
         """Notes as sentences, where nothing that was written holds: those whose words stand in their passages."""
         kept = (
-            Sentence(note.text, note.sources, form)
+            Sentence(bare(note.text), note.sources, form)
             for note in notes
             if ruling(note.text, [self._library[id] for id in note.sources]) == "yes"
             and all(
@@ -95,15 +96,12 @@ class Checker:
         quoted = [quotation.text for quotation in quotations(sentence.text)]
         if sources and not all(stands_in(text, [self._library[id] for id in sources]) for text in quoted):
             sources = ()  # its words stand elsewhere than what it quotes
-        if sources and not self._thorough:
-            return sources
-        if not sources:
-            asked = sentence.sources
-            if not asked or self._ruling(sentence.text, asked) != "doubt":
-                return ()
-        else:
-            asked = sources
-        return asked if await self._says(sentence.text, asked) else ()
+        if sources:
+            refused = self._thorough and await self._says(sentence.text, sources) is False
+            return () if refused else sources
+        asked = sentence.sources
+        in_doubt = bool(asked) and self._ruling(sentence.text, asked) == "doubt"
+        return asked if in_doubt and await self._says(sentence.text, asked) else ()
 
     def _by_words(self, sentence: Sentence, pool: Sequence[str]) -> tuple[str, ...]:
         """The passages whose words support it: of those it points at, else of all."""
@@ -120,9 +118,10 @@ class Checker:
                 continue
             sources = tuple(dict.fromkeys((*calculation.sources, *sentence.sources)))
             passages = [self._library[id] for id in sources]
-            known = "\n".join([self.given, *(f"{title_of(passage)} {passage.text}" for passage in passages)])
-            if ruling(sentence.text, passages, self.given) != "no" and shares_words(sentence.text, known, 0.7):
-                return calculation.sources or sources
+            known = "\n".join([calculation.text, *(f"{title_of(passage)} {passage.text}" for passage in passages)])
+            if ruling(sentence.text, passages, calculation.text) != "no" and shares_words(sentence.text, known):
+                named = [id for id in sentence.sources if id in calculation.sources]
+                return tuple(dict.fromkeys((*named, *calculation.sources))) or sources
         return ()
 
     def closing(self, text: str, sentences: Sequence[Sentence]) -> str:
@@ -130,21 +129,23 @@ class Checker:
         text = bare(text)
         ids = dict.fromkeys(id for sentence in sentences for id in sentence.sources)
         known = "\n".join([self.given, *(s.text for s in sentences), *(self._library[id].text for id in ids)])
+        text = unquoted(text, [self._library[id] for id in ids])
         return text if numbers(text) <= numbers(known) and shares_words(text, known) else ""
 
-    async def _says(self, text: str, sources: Sequence[str]) -> bool:
-        """Whether the model finds that the passages say it."""
+    async def _says(self, text: str, sources: Sequence[str]) -> bool | None:
+        """Whether the model finds that the passages say it; None where it is not asked any more."""
         if self._doubts <= 0:
-            return False
+            return None
         self._doubts -= 1
         room = max(self._stages.desk.room // max(len(sources), 1), 400)
         passages = [self._library[id] for id in sources]
         cut = [msgspec.structs.replace(passage, text=shortened(passage.text, room)) for passage in passages]
-        return (await self._stages.ask(supported(text, cut), CHECKING)).get("supported") == "yes"
+        answer = (await self._stages.ask(supported(text, cut), CHECKING)).get("supported")
+        return None if answer is None else answer == "yes"
 
     async def _rewritten(self, sentence: Sentence, pool: Sequence[str]) -> Sentence | Dropped:
         """The sentence as its source has it. What is written anew must stand in the source's own words."""
-        sources = [*sentence.sources, *self._library.ranked(sentence.text, pool)[:1]][:1]
+        sources = [*sentence.sources, *self._library.nearest(sentence.text, pool)][:1]
         if self._rewrites <= 0 or not sources:
             return Dropped(sentence.text, _NO_SOURCE)
         self._rewrites -= 1

@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import msgspec
 
 from antiphon import wire
+from antiphon.agents import research_answers as answers
 from antiphon.agents import research_prompts as prompts
 from antiphon.agents import research_told as told
 from antiphon.agents.calculations import Calculations, calculations_of
@@ -45,20 +46,21 @@ from antiphon.agents.research_state import (
     Plan,
     Section,
     Sentence,
+    batched,
     fitting,
     place_of,
     similar,
 )
 from antiphon.agents.stages import WRITING, Stages
-from antiphon.agents.support import ruling
+from antiphon.agents.support import Ruling, numbers, ruling
 from antiphon.agents.talk import talk_of
 from antiphon.excerpts import shortened
-from antiphon.ports import Desk
+from antiphon.ports import Desk, Passage
 
 _FEW = 4  # notes that need no outline
-_QUESTIONS_OF_A_PART = 3
 _SENTENCES = 8  # of a section, twice as many where a model has ample room
 _AMPLE = 12_000  # characters
+_NOTES = 3  # of a slow model on one part
 _FIGURES = 3  # notes with numbers, without which there is nothing to draw
 _AGAIN = 0.8  # a question as similar as this to one that was asked is the same
 _MOST_PAGES = 8  # to choose from
@@ -158,7 +160,8 @@ class _Research:
             )
 
     async def _standalone(self) -> str:
-        found = await self._stages.ask(prompts.standalone(self._talk.before, self._talk.wish))
+        before, wish = (shortened(text, self._desk.room // 2) for text in (self._talk.before, self._talk.wish))
+        found = await self._stages.ask(prompts.standalone(before, wish))
         asked = found.get("question")
         return asked if isinstance(asked, str) and asked.strip() else self._talk.wish
 
@@ -179,16 +182,17 @@ class _Research:
 
     async def _planned(self) -> Plan:
         before, most = self._talk.plan, self._budget.parts
+        wish = shortened(self._talk.wish, self._desk.room // 2)
         if before is None:
             found = await self._stages.ask(self._asking.plan(most))
         elif self._talk.approves and not self.config.collaborative_planning:
-            return before
+            return msgspec.structs.replace(before, leads=before.leads[:most])
         else:
-            found = await self._stages.ask(self._asking.refined(plan_text(before), self._talk.wish, most))
-        leads = prompts.leads_of(found, "parts", most)
+            found = await self._stages.ask(self._asking.refined(plan_text(before), wish, most))
+        leads = answers.leads_of(found, "parts", most)
         if not leads:
             return before or Plan("", self._question, (Lead(self._question),))
-        return Plan(prompts.title_in(found), self._question, leads)
+        return Plan(answers.title_in(found), self._question, leads)
 
     # ------------------------------------------------------------------ research
 
@@ -205,11 +209,10 @@ class _Research:
             if not leads:
                 break
             parts = [(f"round {number} part {place}", lead) for place, lead in enumerate(leads, 1)]
-            most = self._stages.affordable(_QUESTIONS_OF_A_PART)
-            parts = [
-                part for place, part in enumerate(parts) if place < most or self._stages.known(f"{part[0]} search")
-            ]
-            found += await asyncio.gather(*(self._look_into(name, lead) for name, lead in parts))
+            if self._stages.slow:  # one after the other: what is done when the time is up is of use
+                found += [await self._look_into(name, lead) for name, lead in parts]
+            else:
+                found += await asyncio.gather(*(self._look_into(name, lead) for name, lead in parts))
         if not len(self._library) and self._faults:
             raise wire.Unavailable(f"Nothing could be looked up. {self._faults[0]}")
         return known(found)
@@ -223,7 +226,7 @@ class _Research:
         async def work() -> Leads:
             notes = closest(known(found).notes, self._question, self._room)
             answer = await self._stages.ask(self._asking.missing(notes, asked, self._budget.follow_ups))
-            leads = prompts.leads_of(answer, "missing", self._budget.follow_ups)
+            leads = answers.leads_of(answer, "missing", self._budget.follow_ups)
             return Leads(tuple(lead for lead in leads if all(similar(lead.question, old) < _AGAIN for old in asked)))
 
         return (await self._stages.once(name, Leads, work, told.leads)).leads
@@ -248,7 +251,7 @@ class _Research:
     async def _searched(self, name: str, lead: Lead) -> Looked:
         queries = lead.queries
         if not queries:
-            queries = prompts.queries_of(await self._stages.ask(self._asking.queries(lead.question)))
+            queries = answers.queries_of(await self._stages.ask(self._asking.queries(lead.question)))
         first = name.startswith("round 1 ")
         return await self._evidence.search(Lead(lead.question, queries), self._asking.beginning, calls=first)
 
@@ -261,7 +264,7 @@ class _Research:
         if len(pages) > most and "choice" not in self._without and not self._stages.slow:
             answer = await self._stages.ask(self._asking.choice(lead.question, pages, most))
             # The rest come behind: fewer were chosen where the model did not know.
-            chosen = [*prompts.numbers_in(answer, "pages", len(pages)), *chosen]
+            chosen = [*answers.numbers_in(answer, "pages", len(pages)), *chosen]
         return [place_of(pages[number]) for number in dict.fromkeys(chosen)][:most]
 
     async def _read(self, name: str, choose: Callable[[], Awaitable[list[str]]], about: str) -> tuple[str, ...]:
@@ -281,21 +284,34 @@ class _Research:
     async def _noted(self, lead: Lead, ids: Sequence[str]) -> Notes:
         """What the passages closest to a part say on it. A note with a number that its passage lacks is none."""
         notes: list[Note] = []
-        left = list(ids)
-        shown: list[list[str]] = []
-        while left and len(shown) < self._budget.batches:
-            shown.append(fitting(self._library, left, self._room, _MOST_PASSAGES))
-            left = [id for id in left if id not in shown[-1]]
+        shown = batched(self._library, ids, self._room, _MOST_PASSAGES, self._budget.batches)
         passages = [[self._library[id] for id in batch] for batch in shown]
-        answers = await asyncio.gather(
-            *(self._stages.ask(self._asking.notes(lead.question, batch, self._budget.notes)) for batch in passages)
+        most = _NOTES if self._stages.slow else self._budget.notes
+        said = await asyncio.gather(
+            *(self._stages.ask(self._asking.notes(lead.question, batch, most)) for batch in passages)
         )
-        for answer, batch in zip(answers, shown, strict=True):
-            notes += prompts.notes_of(answer, batch)
-        kept = [note for note in notes if ruling(note.text, [self._library[id] for id in note.sources]) != "no"]
+        for answer, batch in zip(said, shown, strict=True):
+            notes += answers.notes_of(answer, batch)
+        kept = await self._believed(notes)
         if not kept and shown:  # a model that had no time, or could not: the passages' own words
             kept = verbatim(lead.question, shown[0], self._library)
         return Notes(lead.question, tuple(kept))
+
+    async def _believed(self, notes: Sequence[Note]) -> list[Note]:
+        """Notes that their passages say. Those in doubt are asked about; a slow model's give way to the others."""
+        sources = [[self._library[id] for id in note.sources] for note in notes]
+        rulings = [ruling(note.text, passages) for note, passages in zip(notes, sources, strict=True)]
+        if self._stages.slow or "entailment" in self._without:
+            least = "yes" if "yes" in rulings else "doubt"
+            return [note for note, found in zip(notes, rulings, strict=True) if found in ("yes", least)]
+
+        async def believed(note: Note, passages: Sequence[Passage], found: Ruling) -> bool:
+            if found != "doubt":
+                return found == "yes"
+            return (await self._stages.ask(prompts.supported(note.text, passages))).get("supported") != "no"
+
+        asked = map(believed, notes, sources, rulings)
+        return [note for note, holds in zip(notes, await asyncio.gather(*asked), strict=True) if holds]
 
     # ------------------------------------------------------------------ writing
 
@@ -324,20 +340,26 @@ class _Research:
         if "calculations" in self._without or not any(sign.isdecimal() for note in notes for sign in note.text):
             return Calculations()
         kept = closest(notes, self._question, self._room)
-        found = await self._stages.ask(self._asking.calculations(kept, _numbered(kept)), WRITING)
+        form = self._asking.sums if self._desk.room < _AMPLE else self._asking.calculations
+        found = await self._stages.ask(form(kept, _numbered(kept)), WRITING)
         return Calculations(calculations_of(found, notes, self._question))
 
     async def _answered(self, checker: Checker, notes: Sequence[Note]) -> Section:
         """The direct answer, with what was worked out for it."""
         kept = closest(notes, self._question, self._room)
-        numbers = _numbered(kept)
+        shown = _numbered(kept)
         worked_out = [f"{sum.about}: {sum.text}" for sum in checker.calculations]
-        found = await self._stages.ask(self._asking.answer(kept, numbers, worked_out), WRITING)
-        written = prompts.unlabelled(prompts.sentences_of(found, list(numbers)), self._question)
+        found = await self._stages.ask(self._asking.answer(kept, shown, worked_out), WRITING)
+        written = answers.unlabelled(answers.sentences_of(found, list(shown)), self._question)
         section = await checker.section("", written, list(self._library))
         said = section.sentences or checker.verbatim(closest(notes, self._question, 0)[:2], "run")
-        sums = (Sentence(f"{sum.text}.", sum.sources) for sum in checker.calculations if sum.sources)
-        closing = checker.closing(prompts.closing_in(found, self._question), said)
+        closing = checker.closing(answers.closing_in(found, self._question), said)
+        used = "\n".join([closing, *(sentence.text for sentence in section.sentences)])
+        sums = (
+            Sentence(f"{sum.text}.", sum.sources)
+            for sum in checker.calculations
+            if sum.sources and (not section.sentences or numbers(sum.result) <= numbers(used))
+        )
         return msgspec.structs.replace(section, sentences=(*said, *sums), closing=closing)
 
     async def _outlined(self, notes: Sequence[Note]) -> Outline:
@@ -347,20 +369,21 @@ class _Research:
         kept = closest(notes, self._question, self._room)
         found = await self._stages.ask(self._asking.outline(kept, self._budget.sections), WRITING)
         places = [notes.index(note) for note in kept]
-        headings = prompts.headings_of(found, places, self._budget.sections)
+        headings = answers.headings_of(found, places, self._budget.sections)
         return Outline(headings) if headings else whole
 
     async def _written(self, checker: Checker, title: str, notes: Sequence[Note]) -> Section:
         """One section from its notes, and from as many of their passages as there is room for."""
-        numbers = _numbered(notes)
+        notes = closest(notes, title or self._question, self._room // 2)
+        named = _numbered(notes)
         room = self._room - sum(len(note.text) + 8 for note in notes)
-        shown = fitting(self._library, numbers, max(room, self._room // 3), len(numbers))
-        numbers = {id: number for number, id in enumerate(dict.fromkeys([*shown, *numbers]), 1)}
+        shown = fitting(self._library, named, max(room, self._room // 3), len(named))
+        named = {id: number for number, id in enumerate(dict.fromkeys([*shown, *named]), 1)}
         passages = [self._library[id] for id in shown]
         most = _SENTENCES if self._desk.room < _AMPLE else 2 * _SENTENCES
-        question = self._asking.section(title or self._question, notes, passages, numbers, most)
+        question = self._asking.section(title or self._question, notes, passages, named, most)
         found = await self._stages.ask(question, WRITING)
-        section = await checker.section(title, prompts.sentences_of(found, list(numbers)), list(self._library))
+        section = await checker.section(title, answers.sentences_of(found, list(named)), list(self._library))
         if section.sentences:
             return section
         return msgspec.structs.replace(section, sentences=checker.verbatim(notes, "item"))
@@ -372,8 +395,9 @@ class _Research:
         charts = await self._stages.once("charts", Charts, lambda: self._charted(known.notes), told.charts)
 
         async def work() -> Report:
-            closing = sections[0].closing if sections else ""
-            stopped = _STOPPED.get(self._stages.stopped, "") if sections else _NOTHING
+            said = any(section.sentences for section in sections)
+            closing = sections[0].closing if said else ""
+            stopped = _STOPPED.get(self._stages.stopped, "") if said else _NOTHING
             ending = Ending(
                 [lead.question for lead in plan.leads if lead.question not in known.answered], stopped, closing
             )
@@ -387,9 +411,9 @@ class _Research:
         if not wanted or len(figures) < _FIGURES:
             return Charts()
         kept = closest(figures, self._question, self._room)
-        numbers = _numbered(kept)
-        found = await self._stages.ask(self._asking.charts(kept, numbers, self._budget.charts), WRITING)
-        return Charts(charts_of(found, list(numbers), self._library, self._budget.charts))
+        named = _numbered(kept)
+        found = await self._stages.ask(self._asking.charts(kept, named, self._budget.charts), WRITING)
+        return Charts(charts_of(found, list(named), self._library, self._budget.charts))
 
     async def give_out(self, whole: Report) -> None:
         """Write the pieces that are not written yet."""

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from antiphon import wire
 from antiphon.agents.research_prompts import call
 from antiphon.agents.research_state import Budget, Lead, Looked, Read, hashed, place_of, title_of
 from antiphon.agents.stages import Stages
-from antiphon.excerpts import relevance, shortened
+from antiphon.citations import Citation
+from antiphon.excerpts import GAP, relevance
 from antiphon.ports import Outcome, Passage
 from antiphon.words import terms
 
-_PASSAGE = 1500  # characters of one passage that are kept
-_MOST_PASSAGES = 16  # of one look
+_PASSAGE = 900  # characters: a few of them fit into what a small model reads
+_MOST_PASSAGES = 24  # of one look
+# Where a text is cut, the best places first, and what joins two parts that stay together.
+_PLACES = (
+    (re.compile(r"\n\s*\n"), "\n\n"),
+    (re.compile(r"\n"), "\n"),
+    (re.compile(r"(?<=[。！？])\s*|(?<=[.!?…])\s+"), " "),
+    (re.compile(r"\s+"), " "),
+)
 
 
 class Evidence:
@@ -128,10 +139,11 @@ class Evidence:
         """What an outcome gives to read on a question, by page."""
         pages: dict[str, list[Passage]] = {}
         passages = outcome.passages or (self._said(outcome) if tool == "mcp_server" else ())
-        for passage in _closest(passages, about):
-            kept = Passage(shortened(passage.text, _PASSAGE), passage.citation)
-            if kept.text.strip():
-                pages.setdefault(place_of(passage), []).append(kept)
+        pieces = [
+            Passage(text, _sound(passage.citation)) for passage in passages for text in pieces_of(_whole(passage.text))
+        ]
+        for piece in _closest(pieces, about):
+            pages.setdefault(place_of(piece), []).append(piece)
         return [
             Read(
                 place=place,
@@ -154,7 +166,52 @@ class Evidence:
         servers = {tool.name: tool.url for tool in declared if isinstance(tool, wire.McpServer)}
         title = ": ".join(filter(None, (step.server_name, step.name)))
         citation = wire.UrlCitation(url=servers.get(step.server_name), title=title or "mcp_server")
-        return tuple(Passage(text[start : start + _PASSAGE], citation) for start in range(0, len(text), _PASSAGE))
+        return (Passage(text, citation),) if text else ()
+
+
+def _whole(text: str) -> str:
+    """Text that can be written down: half of a character is replaced."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _sound(citation: Citation) -> Citation:
+    """A citation that can be written down."""
+    fields = {name: getattr(citation, name) for name in citation.__struct_fields__}
+    changed = {name: _whole(value) for name, value in fields.items() if isinstance(value, str)}
+    return msgspec.structs.replace(citation, **changed)
+
+
+def pieces_of(
+    text: str, size: int = _PASSAGE, places: Sequence[tuple[re.Pattern[str], str]] = _PLACES
+) -> Iterator[str]:
+    """A text in pieces of at most `size` characters, as large as can be, cut between paragraphs, else lines, else sentences.
+
+    What a search has left out between two parts (`[…]`) ends a piece too.
+    """
+    if GAP in text:
+        for part in text.split(GAP):
+            yield from pieces_of(part, size)
+        return
+    text = text.strip()
+    if len(text) <= size or not places:
+        yield from (text[start : start + size] for start in range(0, len(text), size))
+        return
+    (pattern, joint), *finer = places
+    held = ""
+    for part in pattern.split(text):
+        joined = f"{held}{joint}{part}" if held else part
+        if len(joined) <= size:
+            held = joined
+            continue
+        if held.strip():
+            yield held.strip()
+        held = ""
+        if len(part) > size:
+            yield from pieces_of(part, size, finer)
+        else:
+            held = part
+    if held.strip():
+        yield held.strip()
 
 
 def _closest(passages: Sequence[Passage], about: str) -> list[Passage]:

@@ -9,18 +9,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
 from antiphon import wire
 from antiphon.agents.charts import Chart
+from antiphon.agents.research_answers import bare
 from antiphon.agents.research_state import Lead, Library, Plan, Section, Sentence, hashed, place_of, title_of
 from antiphon.excerpts import shortened
 
 Citation = wire.UrlCitation | wire.FileCitation | wire.PlaceCitation
 
 _PLAN = "# Research plan: "
+_CODE = re.compile(r"(`[^`]+`)")
+_LINKED = re.compile(r"!?\[([^\[\]]*)\]\s?(?:\([^()]*\)|\[[^\[\]]*\])")
+_DEFINES = re.compile(r"^\s*(\[[^\]]*\]:)")
+_UNQUOTED = re.compile(r"[\s<>\"\\|()\x00-\x1f\x7f]")
 _LONGEST_HEADING = 160
+_LONGEST_PART, _MOST_PARTS = 400, 20
 _PLAN_END = "*Say what to change, or approve the plan to have the research done.*"
 _PART = re.compile(r"^\s*\d{1,2}\.\s+(.+)$", re.MULTILINE)
 
@@ -107,11 +114,11 @@ def _home(chart: Chart, sections: Sequence[Section]) -> int:
 def _end(ending: Ending, sources: _Sources) -> str:
     parts: list[str] = []
     if ending.open:
-        parts.append("**Not found**\n\n" + "\n".join(f"- {question}" for question in ending.open))
+        parts.append("**Not found**\n\n" + "\n".join(f"- {_safe(question)}" for question in ending.open))
     if ending.stopped:
         parts.append(f"*{ending.stopped}*")
     if ending.closing:
-        parts.append(ending.closing)
+        parts.append(_safe(ending.closing))
     lines = [f"{source.number}. {_link(source)}" for source in sources.listed()]
     if lines:
         parts.append("**Sources**\n\n" + "\n".join(lines))
@@ -119,15 +126,29 @@ def _end(ending: Ending, sources: _Sources) -> str:
 
 
 def _link(source: Cited) -> str:
-    title = re.sub(r"([\[\]\\])", r"\\\1", " ".join(source.title.split()))
+    title = re.sub(r"([\[\]\\`])", r"\\\1", " ".join(source.title.split())).replace("<", "&lt;")
     if source.place.startswith(("http://", "https://")):
-        address = source.place.replace("(", "%28").replace(")", "%29").replace(" ", "%20")
+        address = _UNQUOTED.sub(lambda found: quote(found[0]), source.place)
         return f"[{title}]({address})"
     return title if title == source.place else f"{title} ({source.place})"
 
 
 def _heading(title: str) -> str:
-    return shortened(" ".join(title.split()), _LONGEST_HEADING)
+    return _safe(shortened(" ".join(title.split()), _LONGEST_HEADING))
+
+
+def _safe(text: str) -> str:
+    """Words of models and pages as Markdown that is nothing but text: no markers, links, pictures, tags, definitions.
+
+    Code between backticks stays as it is.
+    """
+    parts = _CODE.split(bare(text))
+    for place in range(0, len(parts), 2):
+        part = parts[place]
+        while (less := _LINKED.sub(r"\1", part)) != part:
+            part = less
+        parts[place] = part.replace("<", "&lt;")
+    return _DEFINES.sub(r"\\\1", "".join(parts))
 
 
 class _Sources:
@@ -179,7 +200,7 @@ class _Text:
         mark = "**" if bold else ""
         self.add(mark)
         start = self.size
-        self.add(text)
+        self.add(_safe(text))
         self._annotations += (
             msgspec.structs.replace(citation, start_index=start, end_index=self.size)
             for _, citation in sorted(found.items())
@@ -212,14 +233,14 @@ class _Text:
 
 def plan_text(plan: Plan) -> str:
     """A plan as the user reads it."""
-    parts = "\n".join(f"{number}. {lead.question}" for number, lead in enumerate(plan.leads, 1))
+    parts = "\n".join(f"{number}. {_safe(lead.question)}" for number, lead in enumerate(plan.leads, 1))
     return f"{_PLAN}{_heading(plan.title or plan.question)}\n\n{parts}\n\n{_PLAN_END}\n"
 
 
 def read_plan(text: str, question: str) -> Plan | None:
     """The plan that a text of ours holds; None where it is no plan."""
-    if not text.startswith(_PLAN):
+    if not text.startswith(_PLAN) or not text.rstrip().endswith(_PLAN_END):
         return None
     title, _, rest = text.removeprefix(_PLAN).partition("\n")
-    leads = tuple(Lead(part.strip()) for part in _PART.findall(rest))
+    leads = tuple(Lead(part.strip()[:_LONGEST_PART]) for part in _PART.findall(rest)[:_MOST_PARTS])
     return Plan(title.strip(), question, leads) if leads else None

@@ -6,7 +6,7 @@ crash, a note points at the same words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import Literal
 
@@ -210,6 +210,7 @@ class Library:
 
     def __init__(self) -> None:
         self._passages: dict[str, Passage] = {}
+        self._terms: dict[str, frozenset[str]] = {}
 
     def add(self, looked: Looked) -> list[str]:
         """Take in what was read; the ids of its passages."""
@@ -232,12 +233,28 @@ class Library:
     def __len__(self) -> int:
         return len(self._passages)
 
+    def nearest(self, sentence: str, ids: Iterable[str]) -> list[str]:
+        """The passages that have at least half of the words of a sentence, those with the most of them first."""
+        said = set(terms(sentence))
+        found: list[tuple[int, str]] = []
+        for id in ids:
+            if id not in self._terms:
+                self._terms[id] = _said_in(self._passages[id])
+            shared = len(said & self._terms[id])
+            if 2 * shared >= len(said) > 0:
+                found.append((shared, id))
+        return [id for _, id in sorted(found, key=lambda item: -item[0])]
+
     def ranked(self, question: str, ids: Iterable[str]) -> list[str]:
         """Passages by how much they have to do with a question, the best first."""
         known = [id for id in dict.fromkeys(ids) if id in self._passages]
         texts = [f"{title_of(self._passages[id])}\n{self._passages[id].text}" for id in known]
         scores = relevance(texts, terms(question))
         return [id for _, id in sorted(zip(scores, known, strict=True), key=lambda item: -item[0])]
+
+
+def _said_in(passage: Passage) -> frozenset[str]:
+    return frozenset(terms(f"{title_of(passage)}\n{passage.text}"))
 
 
 def fitting(library: Library, ids: Iterable[str], room: int, most: int = 99) -> list[str]:
@@ -251,6 +268,15 @@ def fitting(library: Library, ids: Iterable[str], room: int, most: int = 99) -> 
         chosen.append(id)
         room -= cost
     return chosen
+
+
+def batched(library: Library, ids: Sequence[str], room: int, size: int, most: int) -> list[list[str]]:
+    """Passages in batches that fit into so many characters each, the first ones first."""
+    left, found = list(ids), list[list[str]]()
+    while left and len(found) < most:
+        found.append(fitting(library, left, room, size))
+        left = [id for id in left if id not in found[-1]]
+    return found
 
 
 def similar(one: str, other: str) -> float:

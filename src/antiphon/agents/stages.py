@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from antiphon import wire
-from antiphon.agents.research_prompts import read
+from antiphon.agents.research_answers import read
 from antiphon.agents.research_state import Budget
 from antiphon.ports import Answer, Desk, Question
 
@@ -19,11 +19,10 @@ RESEARCH = 0.6  # the share of the budget after which nothing more is looked up
 WRITING = 0.85  # after which nothing more is written by the model
 CHECKING = 0.97  # after which it is not asked at all
 _AT_ONCE = 8  # questions to the model
-_TRIES = 3
+_TRIES = 5  # over a minute and a half: hours of work are not given up for less
 _PACE = 8  # questions whose time counts
 _QUESTIONS = 60  # that a model at ease can be asked within the budget
-_MANY = 1000
-_TRANSIENT = (wire.Unavailable, wire.RateLimited, wire.DeadlineExceeded)
+_TRANSIENT = (wire.Unavailable, wire.RateLimited)
 
 
 class Stages:
@@ -46,13 +45,8 @@ class Stages:
 
     @property
     def slow(self) -> bool:
-        """Whether the model takes so long that questions which can be done without are not asked."""
+        """Whether the model takes so long that what can be done without is not asked, and one thing after the other."""
         return self.pace > self.budget.seconds / _QUESTIONS
-
-    def affordable(self, each: int) -> int:
-        """How many things of `each` questions there is still time for, before nothing more is looked up; one at least."""
-        left = RESEARCH * self.budget.seconds - self.desk.seconds()
-        return max(1, int(left / (each * self.pace))) if self.pace else _MANY
 
     def known(self, name: str) -> bool:
         """Whether a stage is done."""
@@ -89,7 +83,10 @@ class Stages:
         return read(answer) if answer is not None else {}
 
     async def hear(self, question: Question, until: float = RESEARCH) -> Answer | None:
-        """The model's answer; None where `until` comes first. What passes by itself is tried again. Raises ApiError."""
+        """The model's answer; None where `until` comes first, or the model is silent for longer than the server waits.
+
+        What passes by itself is tried again. Raises ApiError.
+        """
         if self.spent(until):
             return None
         try:
@@ -97,7 +94,9 @@ class Stages:
                 return await self._try(question)
         except TimeoutError:
             self.stopped = "time"
-            return None
+        except wire.DeadlineExceeded:
+            self._asked.append(self.budget.seconds)
+        return None
 
     async def _try(self, question: Question) -> Answer:
         for attempt in range(_TRIES):

@@ -13,7 +13,6 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from antiphon import wire
 from antiphon.agents.research_state import Library, title_of
 from antiphon.citations import cite
 from antiphon.ports import Passage
@@ -22,11 +21,14 @@ from antiphon.words import TOKEN, terms, values
 Ruling = Literal["yes", "no", "doubt"]
 
 _WORDS_TO_ONE = 8  # so many words of a sentence may have one among them that its source lacks
+_LONGEST_GAP = 200  # characters that a quotation may leave out at once
 _MOST_COMPARED = 24  # passages that a sentence without a source is compared with
 _QUOTES = re.compile(
     r"“(?P<a>[^“”]+)”|„(?P<b>[^„“”]+)[“”]|«(?P<c>[^«»]+)»|»(?P<d>[^«»]+)«|「(?P<e>[^「」]+)」|『(?P<f>[^『』]+)』"
-    r"|(?<![\w\"])\"(?P<g>[^\"]+)\"(?!\w)|(?<!\w)‘(?P<h>[^‘’]+)’(?!\w)"
+    r"|(?<![\w\"])\"(?P<g>[^\"]+)\"(?!\w)|(?<!\w)[‘‚](?P<h>[^‘’‚]+)[’‘](?!\w)|‹(?P<i>[^‹›]+)›|《(?P<j>[^《》]+)》"
+    r"|＂(?P<k>[^＂]+)＂|&quot;(?P<l>.+?)&quot;|(?<!\w)'(?P<m>[^']{3,})'(?!\w)"
 )
+_MARKS = frozenset('“”„«»「」『』"‹›《》＂')
 _CODE = re.compile(r"`[^`]*`")
 _LEFT_OUT = re.compile(r"\s*(?:\[\s*(?:…|\.\.\.)\s*\]|…|\.\.\.)\s*")
 _SAME = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "‑": "-", "\u00ad": None})
@@ -35,7 +37,7 @@ _SAME = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-
 def ruling(sentence: str, passages: Sequence[Passage], given: str = "") -> Ruling:
     """Whether the passages say it. What is about nothing that can be compared is in doubt.
 
-    A number that the passages lack may stand in `given`: what the question says, and what was worked out.
+    A number that the passages lack is in doubt where it stands in `given`: what the question says, what was worked out.
     """
     texts = [f"{title_of(passage)}\n{passage.text}" for passage in passages]
     there = _readings(*texts)
@@ -46,9 +48,9 @@ def ruling(sentence: str, passages: Sequence[Passage], given: str = "") -> Rulin
     if said and said.isdisjoint(words):  # of two scripts, no word is shared
         return "no" if sentence.isascii() and "".join(texts).isascii() else "doubt"
     # One word can make a sentence false ("built by elves"): the comparison that cites would let it pass.
-    if len(said - words - set(terms(given))) > len(said) // _WORDS_TO_ONE:
+    if foreign or len(said - words) > len(said) // _WORDS_TO_ONE:
         return "doubt"
-    return _compared(_ended(_without(sentence, foreign)), passages)
+    return _compared(" ".join(sentence.split()), passages)
 
 
 def _compared(sentence: str, passages: Sequence[Passage]) -> Ruling:
@@ -62,17 +64,8 @@ def _words(sentence: str) -> set[str]:
 
 def elsewhere(sentence: str, library: Library, ids: Iterable[str], given: str = "") -> list[str]:
     """The passages, among these, that say what a sentence says, the best first; three at most."""
-    compared = [id for id in library.ranked(sentence, ids)][:_MOST_COMPARED]
-    # The id stands where the address would: it is what a citation gives back.
-    passages = [Passage(library[id].text, wire.UrlCitation(url=id, title=title_of(library[id]))) for id in compared]
-    found = cite(_ended(sentence), passages)
-    places = dict.fromkeys(id for citation in found if (id := getattr(citation, "url", None)))
-    return [id for id in places if ruling(sentence, [library[id]], given) == "yes"][:3]
-
-
-def _ended(sentence: str) -> str:
-    """A sentence that is taken as one even if its full stop is missing or it holds several."""
-    return " ".join(sentence.split())
+    compared = library.nearest(sentence, ids)[:_MOST_COMPARED]
+    return [id for id in compared if ruling(sentence, [library[id]], given) == "yes"][:3]
 
 
 def numbers(text: str) -> set[frozenset[str]]:
@@ -88,16 +81,6 @@ def numbers(text: str) -> set[frozenset[str]]:
 def _readings(*texts: str) -> frozenset[str]:
     """All readings of all numbers of texts."""
     return frozenset().union(*(number for text in texts for number in numbers(text)))
-
-
-def _without(sentence: str, left_out: Sequence[frozenset[str]]) -> str:
-    """A sentence without some of its numbers."""
-    return TOKEN.sub(
-        lambda found: (
-            "" if found[0][0].isdecimal() and any(values(found[0]) & number for number in left_out) else found[0]
-        ),
-        sentence,
-    )
 
 
 def shares_words(sentence: str, texts: str, enough: float = 0.5) -> bool:
@@ -147,14 +130,15 @@ def stands_in(quoted: str, passages: Iterable[Passage]) -> bool:
     Where it marks that something is left out, its pieces must stand there in their order.
     """
     pieces = [piece for part in _LEFT_OUT.split(quoted) if (piece := _plain(part).strip(" .,;:!?\"'"))]
-    return bool(pieces) and any(_in_order(pieces, _plain(f"{title_of(p)}\n{p.text}")) for p in passages)
+    places = (_plain(text) for passage in passages for text in (title_of(passage), passage.text))
+    return bool(pieces) and any(_in_order(pieces, text) for text in places)
 
 
 def _in_order(pieces: Sequence[str], text: str) -> bool:
     place = 0
     for piece in pieces:
         found = re.compile(rf"(?<!\w){re.escape(piece)}(?!\w)").search(text, place)
-        if found is None:
+        if found is None or (place and found.start() - place > _LONGEST_GAP):
             return False
         place = found.end()
     return True
@@ -169,4 +153,12 @@ def unquoted(sentence: str, passages: Sequence[Passage]) -> str:
     for quotation in reversed(list(quotations(sentence))):
         if not stands_in(quotation.text, passages):
             sentence = f"{sentence[: quotation.start]}{quotation.text}{sentence[quotation.end :]}"
-    return sentence
+    return _unpaired(sentence)
+
+
+def _unpaired(sentence: str) -> str:
+    """The sentence without marks that open or close nothing: a quotation may go over two sentences."""
+    paired = [place for found in quotations(sentence) for place in (found.start, found.end - 1)]
+    code = [place for found in _CODE.finditer(sentence) for place in range(*found.span())]
+    kept = {*paired, *code}
+    return "".join(sign for place, sign in enumerate(sentence) if sign not in _MARKS or place in kept)

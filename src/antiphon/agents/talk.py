@@ -19,7 +19,8 @@ _LONGEST_TURN = 1500  # characters of an earlier turn
 # A reply that has no other words than these approves a plan.
 _APPROVAL = """ok okay yes yep sure good great fine perfect nice excellent plan the this it is looks look looking like
 approve approved approval go ahead start begin proceed continue do run execute please thanks thank you research now lgtm
-that s me i all right sounds and let us with your
+that s me to i all right sounds and let us with your
+sim ótimo bom perfeito да хорошо отлично давай 好的 好 可以 开始 はい 네 좋아요
 ja gut sehr super passt los mach bitte danke der plan ist so einverstanden weiter fang an
 oui bien très parfait merci le est vas y d accord continue commence
 sí si bueno bien perfecto gracias el adelante vale está de acuerdo continúa empieza"""
