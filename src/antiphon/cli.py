@@ -199,8 +199,8 @@ async def _listen(chosen: Settings) -> list[int]:
         gc.set_threshold(20_000, 20, 50)
         host, port = listener.getsockname()[:2]
         names = ", ".join(model.name for model in chosen.models)
-        print(f"{READY}http://{f'[{host}]' if ':' in host else host}:{port} (models: {names})", flush=True)
-        server = _Server(config, application, chosen.drain)
+        ready = f"{READY}http://{f'[{host}]' if ':' in host else host}:{port} (models: {names})"
+        server = _Server(config, application, chosen.drain, ready)
         await server.serve(sockets=[listener])
     return server.told
 
@@ -208,10 +208,11 @@ async def _listen(chosen: Settings) -> list[int]:
 class _Server(uvicorn.Server):
     """One that, told to stop, first gives away what others can go on with: their streams end, and need not be waited for."""
 
-    def __init__(self, config: uvicorn.Config, application: app.Application, seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, application: app.Application, seconds: float, ready: str) -> None:
         super().__init__(config)
         self._application = application
         self._seconds = seconds
+        self._ready = ready
         self.told: list[int] = []
         self._loop = asyncio.get_running_loop()
 
@@ -224,6 +225,11 @@ class _Server(uvicorn.Server):
             finally:
                 self.told = self._captured_signals
                 self._captured_signals = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and then say so: who reads the line may tell it to stop, and is heard."""
+        await super().startup(sockets)
+        print(self._ready, flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Say that it stops, to whoever asks before sending work; and stop in a while, or told again, at once."""

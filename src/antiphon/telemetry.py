@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -26,6 +27,8 @@ from antiphon.ports import Fenced, Record, Segment, Store
 
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _LONG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
+
+_LEAVE_SECONDS = 2.0  # for the last spans, at a stop
 
 
 class Metric(NamedTuple):
@@ -333,7 +336,10 @@ class Traces:
             span.set_attribute(STATUS, "handed_over")
             span.end()
         self._open.clear()
-        self._provider.shutdown()
+        # It goes on trying for half a minute where the collector is away: a server that is to stop has not that long.
+        leaving = threading.Thread(target=self._provider.shutdown, daemon=True)
+        leaving.start()
+        leaving.join(_LEAVE_SECONDS)
 
     def _interaction(self, record: Record) -> Any:
         span = self._open.get(record.id)

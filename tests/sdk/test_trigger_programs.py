@@ -24,7 +24,8 @@ def test_the_python_client_makes_lists_pauses_runs_and_deletes(run_program, vers
         "True",
         "400 '61 * * * *' at 'schedule' is no cron expression: Bad minute.",
         "400 'Mars/Phobos' at 'time_zone' is no time zone known here.",
-        "404 In 'interaction': Agent 'none' is not served here.",
+        "404 In 'interaction': Agent 'none' is not served here. Agents: 'deep-research-preview-04-2026', "
+        "'deep-research-max-preview-04-2026', 'deep-research-pro-preview-12-2025'.",
         "400 The value 'spoon' is not supported for 'type' at 'interaction.tools[0]'.",
         "1 None",
         "404",
