@@ -24,7 +24,7 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/.python
 
 $(VENV)/.ready: pyproject.toml | $(VENV)/.python
 	@echo "installing everything (once; two minutes)"
-	@$(PIP) --editable '.[local,tools,ddgs,machines]' --group dev
+	@$(PIP) --editable '.[local,tools,media,ddgs,machines]' --group dev
 	@touch $(VENV)/.demo $@
 
 clean:           ## remove what the targets made, except downloaded weights

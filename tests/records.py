@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from antiphon import app, log, wire
+from antiphon.blobs.disk import DiskBlobs
+from antiphon.blobs.memory import MemoryBlobs
 from antiphon.ports import Record, Segment, Store
+from antiphon.stores.apart import Apart
+from antiphon.stores.memory import MemoryStore
+from antiphon.stores.sqlite import SqliteStore
 
 
 class Clock:
@@ -23,6 +30,7 @@ class Clock:
 
 
 counter = itertools.count()
+PICTURE = wire.ImageContent(data=base64.b64encode(bytes(150)).decode(), mime_type="image/png")
 
 
 def record(previous: Record | None = None, **fields: Any) -> Record:
@@ -35,7 +43,7 @@ def record(previous: Record | None = None, **fields: Any) -> Record:
         "expires": 1_800_000_100.0,
         "model": "m",
         "target": "m",
-        "input": [wire.UserInputStep(content=[wire.TextContent(text="hi")])],
+        "input": [wire.UserInputStep(content=[wire.TextContent(text="hi"), PICTURE])],
         "request": wire.CreateInteraction(model="m"),
         "previous_interaction_id": previous.id if previous else None,
     }
@@ -61,6 +69,16 @@ def ending(id: str = "v1_x") -> list[wire.InteractionEvent]:
     return [wire.StepStop(index=0), wire.InteractionCompleted(interaction=shown)]
 
 
+def memory_apart(clock: Clock) -> Store:
+    """A store whose media are kept apart, down to the smallest."""
+    return Apart(MemoryStore(clock), MemoryBlobs(clock), least=1)
+
+
+def sqlite_apart(path: Path, clock: Clock) -> Store:
+    """The same with a file, and a folder beside it."""
+    return Apart(SqliteStore(path, clock), DiskBlobs(path.with_suffix(".blobs"), clock), least=1)
+
+
 WHOLE = segment(1, *opening(), *words("a", "b"), *ending())
 
 
@@ -69,6 +87,12 @@ PLACES: dict[str, Callable[[pytest.FixtureRequest], tuple[Any, ...]]] = {
     "memory": lambda request: (),
     "sqlite": lambda request: (request.getfixturevalue("tmp_path") / "a.db",),
     "postgres": lambda request: (request.getfixturevalue("database"),),
+    "memory-apart": lambda request: (),
+    "sqlite-apart": lambda request: (request.getfixturevalue("tmp_path") / "a.db",),
 }
-STORES = {"postgres": "antiphon.stores.postgres:PostgresStore"} | app.STORES
+STORES = {
+    "postgres": "antiphon.stores.postgres:PostgresStore",
+    "memory-apart": "records:memory_apart",
+    "sqlite-apart": "records:sqlite_apart",
+} | app.STORES
 Use = Callable[[Callable[[Store, Clock], Awaitable[None]]], None]

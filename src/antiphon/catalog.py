@@ -141,8 +141,21 @@ _LONGEST_NAME = 128
 _NUMBER = re.compile(r"\d+(?:\.\d+)*n?|[ae]?\d+[bm]")
 
 
+def gives(name: str) -> str:
+    """What a name of the API promises to answer with: `audio`, `image`, `transcription`, else `text`."""
+    words = set(name.split("-"))
+    if words & {"tts"}:
+        return "audio"
+    if "transcribe" in words:
+        return "transcription"
+    return "image" if words & {"image", "banana"} else "text"
+
+
 class Catalog:
-    """The names this server answers to. `agents` work with the default model, or with what an alias of theirs points at."""
+    """The names this server answers to. `agents` work with the default model, or with what an alias of theirs points at.
+
+    `others` answer, by what they give (see `gives`), to names of the API that promise it.
+    """
 
     def __init__(
         self,
@@ -150,6 +163,7 @@ class Catalog:
         default: str,
         aliases: Mapping[str, str] | None = None,
         agents: Iterable[str] = (),
+        others: Mapping[str, str] | None = None,
     ) -> None:
         if default not in models:
             raise ValueError(f"the default model {default!r} is not configured; there are: {_listed(models)}")
@@ -159,6 +173,7 @@ class Catalog:
         self._models = dict(models)
         self._default = default
         self._agents = frozenset(agents)
+        self._others = dict(others or {})
         self._aliases = {_short(alias): target for alias, target in (aliases or {}).items()}
 
     @property
@@ -175,7 +190,7 @@ class Catalog:
             successor = self._configured(WITHDRAWN_SERVED_AS) or self._default
             return Resolution(successor, served_as=WITHDRAWN_SERVED_AS, substituted_for=name)
         if name in API_NAMES or name in self._agents or _could_be_of_the_api(name):
-            return Resolution(self._default, served_as=name)
+            return Resolution(self._others.get(gives(name), self._default), served_as=name)
         raise ModelNotFound(self._unknown(name))
 
     def describe(self) -> list[ModelResource]:
@@ -211,7 +226,7 @@ class Catalog:
         return f"There is no model {name!r}. {hint}"
 
     def _resource(self, resolution: Resolution) -> ModelResource:
-        name, model = resolution.served_as, self._models[resolution.target]
+        name, model = resolution.served_as, self._models.get(resolution.target, Served())
         listed = API_NAMES.get(name, _Name(name, "", _UNSTATED))
         about = model.description if name == resolution.target else _about_stand_in(listed, resolution.target)
         # What the model that answers can hold is the truth; the API's figure stands in where the operator gave none.

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.json import encode
 
 from antiphon import wire
-from antiphon.ports import Turn
+from antiphon.ports import Turn, media_key
 from antiphon.tooltext import call_text, functions_text, result_text, result_words
 
 Body = dict[str, Any]
@@ -257,7 +257,7 @@ def _messages(turn: Turn, dialect: Dialect, thought_text: ThoughtText) -> Iterat
         if isinstance(step, wire.UserInputStep):
             yield from _spoken(answer, results, turn, dialect)
             answer = _Answer()
-            yield {"role": "user", "content": _user_content(step.content or "", dialect)}
+            yield {"role": "user", "content": _user_content(_digested(step.content or "", turn, dialect), dialect)}
         elif _is_result(step):
             answer.closed = True
             if step.call_id not in called:
@@ -276,8 +276,8 @@ def _messages(turn: Turn, dialect: Dialect, thought_text: ThoughtText) -> Iterat
 def _flat(steps: Sequence[wire.Step]) -> Iterator[wire.Step]:
     """The steps that ended well; results that a client put into a user's input stand as steps of their own."""
     for step in steps:
-        if step.error is not None:
-            continue
+        if step.error is not None or isinstance(step, wire.ProcessingCallStep | wire.ProcessingResultStep):
+            continue  # what was made readable stands where the medium did
         if not isinstance(step, wire.UserInputStep) or not isinstance(step.content, list):
             yield step
             continue
@@ -394,7 +394,15 @@ def _result(step: wire.ResultStep | None, turn: Turn, dialect: Dialect) -> tuple
     result = getattr(step, "result", None)
     media = [part for part in result if isinstance(part, wire.Media)] if isinstance(result, list) else []
     text = result_words(step)
+    if turn.digests:
+        text, media = _told(text, _digested(media, turn, dialect))
     return (f"Error: {text}" if step.is_error else text), media
+
+
+def _told(text: str, made: Sequence[Any]) -> tuple[str, list[Any]]:
+    """What was made of a result's media: its words stand with the result's, what it shows beside."""
+    words = [part.text for part in made if isinstance(part, wire.TextContent)]
+    return "\n".join([text, *words]), [part for part in made if not isinstance(part, wire.TextContent)]
 
 
 def _orphan(step: wire.ResultStep, turn: Turn, dialect: Dialect) -> str:
@@ -409,6 +417,21 @@ def _user_content(content: str | Sequence[Any], dialect: Dialect) -> str | list[
         return content
     texts = [part.text for part in content if isinstance(part, wire.TextContent)]
     return "\n".join(texts) if len(texts) == len(content) else [_part(part, dialect) for part in content]
+
+
+def _digested(content: str | Sequence[Any], turn: Turn, dialect: Dialect) -> str | Sequence[Any]:
+    """The content with what was made of its media in the place of those that this model does not take as they are."""
+    if isinstance(content, str) or not turn.digests:
+        return content
+    shown: list[Any] = []
+    for part in content:
+        made = turn.digests.get(media_key(part)) if isinstance(part, wire.Media) else None
+        ones: Sequence[Any] = [part] if made is None else made
+        for one in ones:
+            fits = isinstance(one, wire.TextContent) or one.__struct_config__.tag in dialect.modalities
+            # Made for a model that sees, and read by one that does not.
+            shown.append(one if fits or made is None else wire.TextContent(text=_UNSEEN))
+    return shown
 
 
 def _part(part: Any, dialect: Dialect) -> dict[str, Any]:

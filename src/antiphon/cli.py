@@ -27,7 +27,12 @@ from antiphon.settings import PORT, Settings, SettingsError
 if TYPE_CHECKING:
     import aiohttp  # the commands that need it import it themselves: the server need not wait for it
 
-_VARIABLES = ("database", "nats", "audit", "admin_key")  # also of the environment; the last one only
+_MEDIA_PARTS = {
+    "hearing": "what writes down speech: a folder of Whisper, or a server's URL",
+    "speech": "what speaks: a folder of Piper voices, or a server's URL",
+    "drawing": "what draws: an image server's URL",
+}
+_VARIABLES = ("database", "nats", "audit", "media", "admin_key")  # also of the environment; the last one only
 READY = "Antiphon is listening on "
 
 
@@ -109,6 +114,9 @@ def _add_serve(commands: Any) -> None:
     )
     serve.add_argument("--alias", action="append", metavar="NAME=MODEL", help="one more name for a configured model")
     serve.add_argument("--tool", action="append", metavar="TYPE=SOURCE", help="a tool that the server runs")
+    serve.add_argument("--media", metavar="PLACE", help="where media are kept: a folder, s3://…, postgres, memory")
+    for part, what in _MEDIA_PARTS.items():
+        serve.add_argument(f"--{part}", metavar="SOURCE", help=f"{what}; off for none (default: what is installed)")
     serve.add_argument(
         "--reachable", action="append", default=[], metavar="HOST", help="a private host that tools may fetch from"
     )
@@ -146,8 +154,10 @@ def _settings(options: argparse.Namespace) -> Settings:
     }
     fields |= {name: value for name, value in given.items() if value not in (None, ())}
     fields["aliases"] = fields.get("aliases", {}) | _pairs(options.alias)
-    tools = {type: settings.ToolSetting(source) for type, source in _pairs(options.tool).items()}
-    fields["tools"] = fields.get("tools", {}) | tools
+    chosen = {"tools": _pairs(options.tool), "media_parts": {name: getattr(options, name) for name in _MEDIA_PARTS}}
+    for field, sources in chosen.items():
+        given = {name: settings.ToolSetting(source) for name, source in sources.items() if source}
+        fields[field] = fields.get(field, {}) | given
     keys = [*(options.api_key or ()), *filter(None, os.environ.get("ANTIPHON_API_KEYS", "").split(","))]
     fields["keys"] = settings.keys_of(keys)
     if not fields.get("models"):

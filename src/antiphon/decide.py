@@ -10,8 +10,9 @@ import msgspec
 from antiphon import wire
 
 # A union's isinstance asks each of its members in turn.
-_CALLS = frozenset(get_args(wire.CallStep))
-RESULTS = frozenset(get_args(wire.ResultStep))
+# Media are made readable before the model is first asked (`processing.py`): nobody calls for that.
+_CALLS = frozenset(get_args(wire.CallStep)) - {wire.ProcessingCallStep}
+RESULTS = frozenset(get_args(wire.ResultStep)) - {wire.ProcessingResultStep}
 
 Callers = tuple[type[Any], ...]
 
@@ -33,11 +34,17 @@ class Done(msgspec.Struct, frozen=True):
 
 
 def decide(
-    steps: Sequence[wire.Step], *, cut: bool = False, rounds: int = 32, clients: Callers = (wire.FunctionCallStep,)
+    steps: Sequence[wire.Step],
+    *,
+    cut: bool = False,
+    rounds: int = 32,
+    clients: Callers = (wire.FunctionCallStep,),
+    draws: bool = False,
 ) -> CallModel | RunTools | Done:
     """What comes after `steps`, which this interaction has generated so far.
 
-    `cut` when a token limit ended the last; `clients` are the kinds of call that the caller answers.
+    `cut` when a token limit ended the last; `clients` are the kinds of call that the caller answers; `draws` where the
+    model itself answers with pictures.
     """
     if cut:
         return Done("incomplete")
@@ -50,7 +57,7 @@ def decide(
     if pending:
         return Done("requires_action")
     last = steps[-1] if steps else None
-    if isinstance(last, wire.ModelOutputStep) and last.error is None and not _drawn(steps):
+    if isinstance(last, wire.ModelOutputStep) and last.error is None and (draws or not _drawn(steps)):
         return Done("completed")
     return CallModel()
 

@@ -17,9 +17,9 @@ import msgspec
 
 from antiphon import signature, wire
 from antiphon.perform import Performer
-from antiphon.ports import Answer, Call, Outcome, Question, Record, Stage, Store, Text, Thought, Tokens, Turn
+from antiphon.ports import Answer, Outcome, Question, Record, Stage, Store, Text, Tokens, Turn
 from antiphon.resource import usage
-from antiphon.run import Run
+from antiphon.run import Run, Said
 from antiphon.watchers import Watchers
 
 MOST = 64_000  # characters of one result of a tool: the agent itself chooses what of it the model reads
@@ -146,10 +146,11 @@ class RunDesk:
             max_output_tokens=question.most,
             temperature=question.temperature,
             seed=question.seed,
+            digests=run.readings.digests,
         )
         pieces: list[str] = []
 
-        async def take(delta: Text | Thought | Call) -> None:
+        async def take(delta: Said) -> None:
             if isinstance(delta, Text):
                 pieces.append(delta.text)
 
@@ -170,6 +171,9 @@ class RunDesk:
         with self._at_work(), self._watchers.around(run.record, "execute_tool", run.tools.type_of(name)) as told:
             asked = [*self.steps, wire.UserInputStep(content=[wire.TextContent(text=about)])] if about else ()
             outcome = await run.tools.use(name, arguments, asked)
+            if run.tools.type_of(name) == "google_search":
+                searched = run.usage.searched + len(arguments.get("queries") or ())
+                run.usage = msgspec.structs.replace(run.usage, searched=searched)
             told["error"] = "error" if getattr(outcome.step, "is_error", None) else None
         return outcome
 

@@ -17,9 +17,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import msgspec
-
-from antiphon import ids, intake, log, logs, resource, transfer, wire
+from antiphon import intake, log, logs, resource, transfer, wire
+from antiphon.admission import Admission
 from antiphon.archive import Archive
 from antiphon.decide import CallModel, Done, RunTools, clients_of, decide
 from antiphon.desk import RunDesk
@@ -29,6 +28,7 @@ from antiphon.ports import (
     Agent,
     Bus,
     Fenced,
+    Keep,
     Model,
     Record,
     Resolution,
@@ -38,11 +38,13 @@ from antiphon.ports import (
     Tool,
     Turn,
     Watcher,
+    gives_of,
 )
+from antiphon.processing import Processing
 from antiphon.readings import Readings
 from antiphon.recovery import Turns, close_cut
 from antiphon.run import Limits, Run, patiently
-from antiphon.toolbox import Toolbox, available
+from antiphon.toolbox import Toolbox
 from antiphon.watchers import Watchers
 
 logger = logging.getLogger("antiphon.engine")
@@ -71,24 +73,46 @@ class Engine:
         watchers: Sequence[Watcher] = (),
         limits: Limits | None = None,
         agents: Mapping[str, Agent] | None = None,
+        processing: Processing | None = None,
+        keep: Keep | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
         self.limits = limits or Limits()
         self._bus = bus
         self.models = models
-        self._resolve = resolve
         self._key = key
         self._tools = dict(tools or {})
         self._agents = dict(agents or {})
         self._watchers = Watchers(watchers)
-        self._performer = Performer(store=store, models=models, watchers=self._watchers, limits=self.limits, key=key)
+        self._processing = processing or Processing()
+        self._performer = Performer(
+            store=store,
+            models=models,
+            watchers=self._watchers,
+            limits=self.limits,
+            key=key,
+            processing=self._processing,
+            keep=keep,
+        )
         self._clock = clock
         self._live: dict[str, Run] = {}
         self._stopping = False
         self._suspects = Turns(ALONE_SECONDS)
         self._tasks: set[asyncio.Task[None]] = set()  # of runs, until their tools are closed too
         self._pasts = Pasts(store)
+        self._admission = Admission(
+            models=models,
+            resolve=resolve,
+            tools=self._tools,
+            agents=self._agents,
+            processing=self._processing,
+            pasts=self._pasts,
+            live=self._live,
+            key=key,
+            retention=self.limits.retention,
+            clock=clock,
+        )
         self.archive = Archive(store, bus, self._live)
 
     # ------------------------------------------------------------------ create
@@ -137,52 +161,7 @@ class Engine:
         self, project: str, request: wire.CreateInteraction, key: str = "", id: str | None = None
     ) -> tuple[Record, Turn]:
         """What a request asks for, checked; nothing is begun or kept. Raises ApiError."""
-        intake.check(request)
-        agent = intake.agent_of(request, self._agents)
-        resolved = self._resolve(request.agent or request.model or "")
-        intake.check_model(resolved, agent, self._agents)
-        parent, past = await self._past(project, request.previous_interaction_id)
-        found = intake.steps(request.input)
-        if agent is not None:
-            agent.check(request, found)
-        intake.check_results(found, past)
-        intake.check_signatures(found, self._key)
-        intake.check_modalities(found, self.models[resolved.target].modalities, resolved.served_as)
-        now = self._clock()
-        id = id or ids.interaction_id(now)
-        record = Record(
-            id=id,
-            project=project,
-            conversation=parent.conversation if parent is not None else id,
-            created=now,
-            expires=now + self.limits.retention,
-            model=resolved.served_as,
-            target=resolved.target,
-            input=found,
-            request=msgspec.structs.replace(request, input=None),
-            tools=intake.effective_tools(request, found, parent)
-            if agent is None or request.tools is not None
-            else await available(self._tools, agent.tools(request), project),
-            previous_interaction_id=request.previous_interaction_id,
-            substitution=intake.substitution(resolved),
-            background=bool(request.background),
-            store=request.store is not False,
-            key=key,
-        )
-        turn = intake.turn(record, past, self._tools, followed=bool(request.stream or request.background))
-        for place, declared in enumerate(record.tools or ()):
-            if (tool := self._tools.get(str(declared.__struct_config__.tag))) is not None:
-                await tool.check(declared, project, f"tools[{place}]")
-        return record, turn
-
-    async def _past(self, project: str, id: str | None) -> tuple[Record | None, Sequence[wire.Step]]:
-        """The interaction that a request goes on from, and all that was said up to its end."""
-        if id is None:
-            return None, ()
-        live = self._live.get(id)
-        if live is not None and live.record.project == project and live.record.store:
-            raise wire.InvalidRequest(f"Interaction '{id}' at 'previous_interaction_id' is still in progress.")
-        return await self._pasts.before(project, id)
+        return await self._admission.record(project, request, key, id)
 
     # ------------------------------------------------------------------ run
 
@@ -242,6 +221,7 @@ class Engine:
         record, state = run.record, run.state
         if state.position == "new":
             await run.open(self.store)
+        await self._performer.process(run)
         if record.request.agent is not None:
             desk = RunDesk(run, self._performer, self.store, self._watchers, self._key, self._clock)
             try:
@@ -250,10 +230,11 @@ class Engine:
                 await desk.aclose()  # what it asked for beside, and did not wait for, ends with it and is counted
             return await self._end(run, status)
         clients = clients_of(record.tools or ())
+        draws = run.turn.image is not None
         until = self._clock() + self.limits.time
         cut = False
         while True:
-            match decide(state.steps, cut=cut, rounds=self.limits.rounds, clients=clients):
+            match decide(state.steps, cut=cut, rounds=self.limits.rounds, clients=clients, draws=draws):
                 case Done(status):
                     return await self._end(run, status)
                 case _ if state.steps and self._clock() > until:
@@ -405,7 +386,8 @@ class Engine:
                 raise wire.NotFound(f"The agent '{record.request.agent}' is no longer served.")
             if record.target not in self.models:
                 raise wire.ModelNotFound(f"The model '{record.target}' is no longer configured.")
-            run.turn = intake.turn(record, past, self._tools, followed=True)
+            gives = gives_of(self.models[record.target])
+            run.turn = intake.turn(record, past, self._tools, followed=True, gives=gives)
             self._equip(run)
         except wire.ApiError as error:
             await self._close(run, "failed", error)

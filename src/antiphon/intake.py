@@ -8,37 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from antiphon import computer_use, readings, schemas, signature, wire
-from antiphon.faults import explain
+from antiphon import computer_use, outputs, readings, schemas, signature, wire
 from antiphon.ports import Agent, Record, Resolution, Tool, ToolChoice, Turn
 
-_FORMAT_TYPES = {"text", "image", "audio", "video"}
-_CAMEL = {
-    "mimeType": "mime_type",
-    "bitRate": "bit_rate",
-    "sampleRate": "sample_rate",
-    "aspectRatio": "aspect_ratio",
-    "imageSize": "image_size",
-}
 _CONTENT = (wire.TextContent, wire.ImageContent, wire.AudioContent, wire.DocumentContent, wire.VideoContent)
-_MODALITY: dict[type[Any], str] = {
-    wire.ImageContent: "image",
-    wire.AudioContent: "audio",
-    wire.DocumentContent: "document",
-    wire.VideoContent: "video",
-}
-
-
-class Format(msgspec.Struct, frozen=True):
-    """The shape the answer must have: `json` any JSON value, `schema` JSON that fits it."""
-
-    json: bool = False
-    schema: dict[str, Any] | None = None
 
 
 def check(request: wire.CreateInteraction) -> None:
@@ -56,10 +35,7 @@ def check(request: wire.CreateInteraction) -> None:
         _refuse(request, "agent_config", "needs an 'agent'.")
     for name, why in _NOT_SERVED.items():
         _refuse(request, name, why)
-    for name in ("speech_config", "image_config", "video_config", "transcription_config"):
-        if request.generation_config is not None:
-            _refuse(request.generation_config, name, "is not supported on this server.", "generation_config.")
-    _check_output(request)
+    outputs.check(request)
     _check_labels(request.labels or {})
 
 
@@ -75,16 +51,6 @@ def check_model(resolved: Resolution, agent: Agent | None, agents: Mapping[str, 
     """Refuse an agent's name where a model's belongs."""
     if agent is None and resolved.served_as in agents:
         raise wire.InvalidRequest(f"'{resolved.served_as}' at 'model' is an agent: ask for it with 'agent'.")
-
-
-def _check_output(request: wire.CreateInteraction) -> None:
-    if request.response_modalities not in (None, [], ["text"]):
-        raise wire.InvalidRequest("Only ['text'] is supported at 'response_modalities' on this server.")
-    if request.response_mime_type not in (None, "text/plain", "application/json"):
-        raise wire.InvalidRequest(
-            f"The value {request.response_mime_type!r} is not supported for 'response_mime_type'. "
-            "Supported values: 'application/json', 'text/plain'."
-        )
 
 
 def _check_labels(labels: dict[str, str]) -> None:
@@ -192,70 +158,48 @@ def _check_content(item: Any, path: str) -> None:
             base64.b64decode(item.data, validate=True)
         except (binascii.Error, ValueError):
             raise wire.InvalidRequest(f"Invalid base64 at '{path}.data'.") from None
-    if getattr(item, "processing", None) is not None:
-        raise wire.InvalidRequest(f"'processing' is not supported at '{path}' on this server.")
+    _check_processing(item, path)
 
 
-def check_modalities(found: list[wire.Step], readable: frozenset[str], model: str) -> None:
-    """Refuse media that the model cannot read. What tools and models gave, it is told of instead (`chat.py`)."""
-    for step in found:
-        if isinstance(step, wire.ModelOutputStep | wire.ToolResultStep):
-            continue
-        for field in ("content", "result"):
-            items = getattr(step, field, None)
-            for item in items if isinstance(items, list) else ():
-                modality = _MODALITY.get(type(item))
-                if modality is not None and modality not in readable:
-                    can = ", ".join(sorted(readable))
-                    raise wire.InvalidRequest(f"The model '{model}' cannot read {modality} content; it reads: {can}.")
+def _check_processing(item: Any, path: str) -> None:
+    """Refuse spans that end before they begin, and what no reader here does."""
+    wanted = getattr(item, "processing", None)
+    if wanted == "agentic":
+        raise wire.InvalidRequest(f"'agentic' is not supported at '{path}.processing' on this server: use 'static'.")
+    if not isinstance(wanted, msgspec.Struct):
+        return
+    place = f"{path}.processing"
+    _check_span(wanted, place)
+    pages = getattr(wanted, "page_options", None)
+    if pages is not None and not 1 <= (pages.start_page or 1) <= (pages.end_page or pages.start_page or 1):
+        raise wire.InvalidRequest(
+            f"Pages count from 1, and 'end_page' is not before 'start_page', at '{place}.page_options'."
+        )
+    sheets = getattr(wanted, "spreadsheet_options", None)
+    if sheets is not None and sheets.sheet_index is not None and sheets.sheet_index < 1:
+        raise wire.InvalidRequest(f"'sheet_index' at '{place}.spreadsheet_options' counts from 1.")
+
+
+def _check_span(wanted: Any, place: str) -> None:
+    begin, end = (_seconds(getattr(wanted, name, None), f"{place}.{name}") for name in ("start_offset", "end_offset"))
+    if begin is not None and end is not None and end <= begin:
+        raise wire.InvalidRequest(f"'end_offset' at '{place}' is not after 'start_offset'.")
+    fps = getattr(wanted, "fps", None)
+    if fps is not None and not 0 < fps <= 60:
+        raise wire.InvalidRequest(f"'fps' at '{place}' must be above 0 and at most 60.")
+
+
+def _seconds(text: str | None, path: str) -> float | None:
+    """A duration as the API writes it: `90s`, `1.5s`."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)s", text)
+    if found is None:
+        raise wire.InvalidRequest(f"'{path}' must be seconds such as '1.5s'.")
+    return float(found[1])
 
 
 # ---------------------------------------------------------------------------------------------------- settings
-
-
-def answer_format(request: wire.CreateInteraction) -> Format:
-    """What `response_format` and the older `response_mime_type` ask for.
-
-    One format, a list of them, or a bare JSON schema (an object whose `type` is no format's).
-    """
-    given = request.response_format
-    many = given if isinstance(given, list) else [] if given is None else [given]
-    found = [
-        _wanted(item, f"response_format[{place}]" if isinstance(given, list) else "response_format")
-        for place, item in enumerate(many)
-    ]
-    if len(found) > 1:
-        raise wire.InvalidRequest("Only one text format can be answered at 'response_format'.")
-    older = request.response_mime_type
-    if not found:
-        return Format(json=older == "application/json")
-    if older is not None and (older == "application/json") != found[0].json:
-        raise wire.InvalidRequest("'response_mime_type' contradicts 'response_format'.")
-    return found[0]
-
-
-def _wanted(item: dict[str, Any], path: str) -> Format:
-    kind = item.get("type")
-    is_format = isinstance(kind, str) and kind in _FORMAT_TYPES
-    wanted = _format(item, path) if is_format else Format(json=True, schema=item)
-    if wanted.schema is not None and (fault := schemas.malformed(wanted.schema)):
-        raise wire.InvalidRequest(f"The schema at '{path}' cannot be read: {fault}.")
-    return wanted
-
-
-def _format(item: dict[str, Any], path: str) -> Format:
-    # google-genai 2.0.0 sends these, and only these, in camel case (captured).
-    snake = {_CAMEL.get(name, name): value for name, value in item.items()}
-    try:
-        found = msgspec.convert(snake, wire.ResponseFormat)
-    except msgspec.ValidationError as error:
-        raise wire.InvalidRequest(explain(str(error), path)) from None
-    if not isinstance(found, wire.TextFormat):
-        raise wire.InvalidRequest(f"The value {item['type']!r} is not supported for 'type' at '{path}' on this server.")
-    json = found.mime_type == "application/json" or found.schema is not None
-    if found.schema is not None and found.mime_type == "text/plain":
-        raise wire.InvalidRequest(f"A schema needs mime_type 'application/json' at '{path}'.")
-    return Format(json=json, schema=found.schema)
 
 
 def tool_choice(
@@ -362,11 +306,21 @@ def _own_thought(step: wire.ThoughtStep, key: bytes) -> bool:
 # ---------------------------------------------------------------------------------------------------- the turn
 
 
-def turn(record: Record, past: Sequence[wire.Step], tools: Mapping[str, Tool], *, followed: bool) -> Turn:
-    """What the model is asked: the conversation and this request's settings. Raises InvalidRequest."""
+def turn(
+    record: Record,
+    past: Sequence[wire.Step],
+    tools: Mapping[str, Tool],
+    *,
+    followed: bool,
+    gives: frozenset[str] = outputs.TEXT,
+) -> Turn:
+    """What the model is asked: the conversation and this request's settings. `gives` is what it can answer with.
+
+    Raises InvalidRequest.
+    """
     request = record.request
     functions = _functions(record.tools or (), tools)
-    wanted = answer_format(request)
+    wanted = outputs.wanted(request, record.model, gives)
     config = request.generation_config or wire.GenerationConfig()
     return Turn(
         model=record.target,
@@ -384,6 +338,11 @@ def turn(record: Record, past: Sequence[wire.Step], tools: Mapping[str, Tool], *
         max_output_tokens=config.max_output_tokens,
         stop_sequences=tuple(config.stop_sequences or ()),
         thinking_level=config.thinking_level,
+        text=wanted.text,
+        audio=wanted.audio,
+        image=wanted.image,
+        voices=outputs.voices(request),
+        transcription=config.transcription_config,
     )
 
 

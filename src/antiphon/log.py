@@ -7,8 +7,11 @@ the list, folded and gone on with. The bytes kept on disk are the very frames th
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -45,10 +48,11 @@ class IllegalMove(Exception):
 class _Draft:
     """A step under construction. Text is kept in pieces until it ends, so that a long answer is built in linear time."""
 
-    __slots__ = ("arguments", "content", "fields", "step", "text")
+    __slots__ = ("arguments", "content", "fields", "sound", "step", "text")
 
     def __init__(self, step: wire.Step) -> None:
         self.step = step
+        self.sound: list[bytes] = []  # of the last content, where more of it came
         self.fields: dict[str, Any] = {}
         self.content: list[Any] = list(
             getattr(step, "content", None) or getattr(step, "summary", None) or ()  # only one step type has either
@@ -57,6 +61,10 @@ class _Draft:
         self.arguments: list[str] = []
 
     def end_text(self) -> None:
+        if self.sound:
+            whole = base64.b64encode(b"".join(self.sound)).decode()
+            self.content[-1] = msgspec.structs.replace(self.content[-1], data=whole)
+            self.sound = []
         if self.text:
             self.content.append(wire.TextContent(text="".join(self.text)))
             self.text = []
@@ -97,6 +105,27 @@ def _add_medium(content: type[Any]) -> Callable[[_Draft, Any], None]:
     return add
 
 
+def _add_sound(draft: _Draft, delta: wire.AudioDelta) -> None:
+    """Sound that follows on sound of the same kind is more of it."""
+    last = draft.content[-1] if draft.content and not draft.text else None
+    if isinstance(last, wire.AudioContent) and last.data and delta.data and last.mime_type == delta.mime_type:
+        with suppress(binascii.Error):  # of a log from elsewhere: then it stands by itself
+            piece = base64.b64decode(delta.data)
+            draft.sound = draft.sound or [base64.b64decode(last.data)]
+            draft.sound.append(piece)
+            return
+    draft.end_text()
+    draft.content.append(
+        wire.AudioContent(
+            data=delta.data,
+            uri=delta.uri,
+            mime_type=delta.mime_type,
+            channels=delta.channels,
+            sample_rate=delta.sample_rate or delta.rate,
+        )
+    )
+
+
 def _add_summary(draft: _Draft, delta: wire.ThoughtSummaryDelta) -> None:
     if isinstance(delta.content, wire.TextContent):
         draft.text.append(delta.content.text)
@@ -121,7 +150,7 @@ DELTAS: dict[type[Any], Callable[[_Draft, Any], None]] = {
     wire.TextDelta: _add_text,
     wire.TextAnnotationDelta: _annotate,
     wire.ImageDelta: _add_medium(wire.ImageContent),
-    wire.AudioDelta: _add_medium(wire.AudioContent),
+    wire.AudioDelta: _add_sound,
     wire.DocumentDelta: _add_medium(wire.DocumentContent),
     wire.VideoDelta: _add_medium(wire.VideoContent),
     wire.ThoughtSummaryDelta: _add_summary,

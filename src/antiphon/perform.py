@@ -9,24 +9,41 @@ from typing import Any
 
 import msgspec
 
-from antiphon import intake, wire
+from antiphon import ids, intake, wire
 from antiphon.citations import cite
-from antiphon.ports import Call, Finish, Model, Store, Text, Thought, Tokens, Turn
-from antiphon.run import Limits, Run, Silence, Writer
-from antiphon.toolsteps import payload, result_of, tool_type
+from antiphon.ports import Finish, Keep, Model, Store, Tokens, Turn, Wanted, media_key
+from antiphon.processing import Processing, begun, kind_of, media, reads
+from antiphon.readings import seal_digest
+from antiphon.run import Limits, Run, Said, Silence, Writer
+from antiphon.toolsteps import bare, payload, result_of, tool_type
 from antiphon.tooltext import result_words
 from antiphon.watchers import Watchers
 
 _CHARACTERS = 4  # about so many are a token
+_IMAGE = 258  # tokens that a picture counts as, where the model says nothing (the service's figure)
+_ROOM = 200_000  # characters that one medium may become, for a model that does not say how much it reads
 _encode = msgspec.json.Encoder().encode
 
 
 class Performer:
-    """Asks `models` and runs the tools of a run; `watchers` are told of each."""
+    """Asks `models` and runs the tools of a run; `watchers` are told of each.
+
+    `processing` makes media readable, `keep` keeps what was made and is to be fetched.
+    """
 
     def __init__(
-        self, *, store: Store, models: Mapping[str, Model], watchers: Watchers, limits: Limits, key: bytes
+        self,
+        *,
+        store: Store,
+        models: Mapping[str, Model],
+        watchers: Watchers,
+        limits: Limits,
+        key: bytes,
+        processing: Processing,
+        keep: Keep | None,
     ) -> None:
+        self._processing = processing
+        self._keep = keep
         self._store = store
         self._models = models
         self._watchers = watchers
@@ -41,7 +58,7 @@ class Performer:
         self,
         run: Run,
         turn: Turn,
-        take: Callable[[Text | Thought | Call], Awaitable[None]],
+        take: Callable[[Said], Awaitable[None]],
         count: Callable[[Tokens], None],
     ) -> Finish:
         """Ask a model, hand on what it says, and `count` what that took, also where it was cut off. Raises ApiError."""
@@ -85,10 +102,11 @@ class Performer:
         summaries = config is not None and config.thinking_summaries == "auto"
         passages = tuple(run.readings.passages)
         sources = partial(cite, passages=passages) if passages and not (turn.schema or turn.json_object) else None
-        writer = Writer(run, self._store, self._key, summaries=summaries, cite=sources)
+        keep = partial(self._kept, run) if self._keep is not None else None
+        writer = Writer(run, self._store, self._key, summaries=summaries, cite=sources, keep=keep)
 
         def count(tokens: Tokens) -> None:
-            run.usage = run.usage.then(tokens)
+            run.usage = run.usage.then(tokens if tokens.media else _by_kind(run, turn, tokens))
 
         finish = await self.listen(run, turn, writer.take, count)
         await writer.end(run.usage)
@@ -96,6 +114,52 @@ class Performer:
         if turn.schema is not None and not cut:
             intake.check_answer(run.state.steps, turn.schema)
         return cut
+
+    async def _kept(self, run: Run, body: bytes, mime_type: str) -> str:
+        assert self._keep is not None
+        name = f"{run.record.id}.{mime_type.partition('/')[2]}"
+        return await self._keep(run.record.project, body, mime_type, name)
+
+    async def process(self, run: Run) -> None:
+        """Make readable what the model cannot take as it is: each medium a pair of steps, before the model is asked.
+
+        Raises InvalidRequest for one that cannot be read.
+        """
+        model = self._models[run.turn.model]
+        modalities = reads(model, run.turn)
+        unread = self._processing.unread(run.turn.steps, modalities, run.readings.digests)
+        if not unread:
+            return
+        room = 2 * context if (context := getattr(model, "context", None)) else _ROOM
+        wanted = Wanted(modalities=modalities, room=room)
+        project = run.record.project
+        work = begun(unread, lambda path, part: self._processing.digest(project, path, part, wanted))
+        try:
+            for _, part, digest in work:
+                await self._show_processing(run, part, digest)
+        finally:
+            for _, _, digest in work:
+                digest.cancel()
+
+    async def _show_processing(self, run: Run, part: Any, digest: Awaitable[Any]) -> None:
+        index = len(run.state.steps)
+        call = wire.ProcessingCallStep(id=ids.call_id())
+        await run.append(self._store, wire.StepStart(index=index, step=bare(call)))
+        await run.append(self._store, wire.StepStop(index=index), hold=True)
+        await run.append(self._store, wire.StepStart(index=index + 1, step=result_of(call)))
+        await run.flush(self._store)  # the work is seen to have begun
+        with self._watchers.around(run.record, "execute_tool", "processing") as told:
+            try:
+                made = await digest
+            except wire.InvalidRequest:
+                told["error"] = "error"
+                result = result_of(call, is_error=True)
+                await run.append(self._store, wire.StepDelta(index=index + 1, delta=payload(result)), hold=True)
+                raise
+        result = seal_digest(self._key, result_of(call), part, made)
+        await run.append(self._store, wire.StepDelta(index=index + 1, delta=payload(result)))
+        await run.append(self._store, wire.StepStop(index=index + 1), hold=True)
+        run.readings.add(run.state.steps[index + 1])
 
     async def run_tool(self, run: Run, call: wire.ToolCallStep) -> None:
         """Run a call that the model made, and append its result."""
@@ -125,6 +189,24 @@ class Performer:
             shown = wire.ImageDelta(data=figure.data, mime_type=figure.mime_type)
             await run.append(self._store, wire.StepDelta(index=index, delta=shown), hold=True)
         await run.append(self._store, wire.StepStop(index=index), hold=hold)
+
+
+def _by_kind(run: Run, turn: Turn, tokens: Tokens) -> Tokens:
+    """The counts with what the media came to, about: a back-end tells the whole alone."""
+    counts: dict[str, int] = {}
+    for _, part in media(run.record.input):
+        made = turn.digests.get(media_key(part)) if turn.digests else None
+        shown = (part,) if made is None else made
+        words = sum(len(one.text) for one in shown if isinstance(one, wire.TextContent))
+        pictures = sum(isinstance(one, wire.ImageContent) for one in shown)
+        kind = str(kind_of(part))
+        counts[kind] = counts.get(kind, 0) + words // _CHARACTERS + _IMAGE * pictures
+    left = tokens.input
+    found = []
+    for kind, count in counts.items():
+        found.append((kind, min(count, left)))
+        left -= found[-1][1]
+    return msgspec.structs.replace(tokens, media=tuple(pair for pair in found if pair[1]))
 
 
 def _weight(turn: Turn) -> int:

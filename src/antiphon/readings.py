@@ -13,7 +13,7 @@ from typing import Any, get_args
 import msgspec
 
 from antiphon import signature, wire
-from antiphon.ports import Asked, Outcome, Passage
+from antiphon.ports import Asked, Digest, Kind, Outcome, Passage, media_key
 from antiphon.tooltext import result_words
 
 _CALLS = frozenset(get_args(wire.ToolCallStep))
@@ -63,7 +63,8 @@ def seal_result(key: bytes, outcome: Outcome) -> Any:
 
 def ours(key: bytes, step: wire.ToolResultStep) -> bool:
     """Whether a result's signature was made here (or by a server with the same key)."""
-    return _opened(key, step, _Result) is not None
+    kind = _Digest if isinstance(step, wire.ProcessingResultStep) else _Result
+    return _opened(key, step, kind) is not None
 
 
 def _purpose(step: Any) -> str:
@@ -80,6 +81,21 @@ def _opened(key: bytes, step: Any, kind: type[Any]) -> Any:
         return None
 
 
+class _Digest(msgspec.Struct, omit_defaults=True):
+    """What a processing result's signature seals: the medium's key and its kind, and what stands in its place."""
+
+    medium: str
+    kind: Kind
+    parts: tuple[wire.Content, ...]
+
+
+def seal_digest(key: bytes, step: wire.ProcessingResultStep, part: wire.Media, digest: Digest) -> Any:
+    """The result step as clients see it: its signature carries what the model is shown instead of `part`."""
+    kept = _Digest(media_key(part), part.__struct_config__.tag, digest.parts)  # type: ignore[arg-type]
+    sealed = signature.seal(key, msgspec.json.encode(kept).decode(), _purpose(step))
+    return msgspec.structs.replace(step, signature=sealed)
+
+
 class Readings:
     """The calls and results of one conversation as its model reads them, and the passages its answer may cite.
 
@@ -93,6 +109,8 @@ class Readings:
         self.texts: dict[str, str] = {}
         self.media: dict[str, Sequence[wire.Media]] = {}
         self.passages: list[Passage] = []
+        self.digests: dict[str, Sequence[wire.Content]] = {}  # by `media_key`
+        self.kinds: dict[str, Kind] = {}  # of what was digested
         for step in steps:
             self.add(step)
 
@@ -113,7 +131,10 @@ class Readings:
         """Take in a step; those that are no call or result of a server's tool count for nothing here."""
         if step.error is not None:
             return
-        if type(step) in _CALLS:
+        if isinstance(step, wire.ProcessingResultStep):
+            if (made := _opened(self._key, step, _Digest)) is not None:
+                self.digests[made.medium], self.kinds[made.medium] = made.parts, made.kind
+        elif type(step) in _CALLS:
             call: Any = step
             asked = _opened(self._key, call, _Call)
             if asked is not None:

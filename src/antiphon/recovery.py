@@ -50,6 +50,8 @@ async def close_cut(run: Run, store: Store, tools: Mapping[str, Tool]) -> None:
     tool = tools.get(tool_type(step)) if isinstance(step, wire.ToolResultStep) else None
     if isinstance(step, wire.ToolResultStep) and run.state.deltas:
         error = None  # all that it has to say is there: only its stop is not
+    elif isinstance(step, wire.ProcessingResultStep):
+        pass  # nothing has an effect in there: it is made anew
     elif isinstance(step, wire.ToolResultStep) and (tool is None or not tool.rerunnable):
         # It may have had its effect, so it is not run again: the model is told that the outcome is unknown.
         why = "The server stopped while this was running: whether it had its effect is not known."

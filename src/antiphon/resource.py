@@ -33,21 +33,35 @@ def usage(tokens: Tokens, steps: Sequence[wire.Step] = ()) -> wire.Usage:
     return wire.Usage(
         total_tokens=tokens.input + tokens.output + tokens.thought + tokens.tool_use,
         total_input_tokens=tokens.input,
-        input_tokens_by_modality=[wire.ModalityTokens(modality="text", tokens=tokens.input)],
+        input_tokens_by_modality=_by_modality(tokens.input, tokens.media),
         total_cached_tokens=tokens.cached,
         total_output_tokens=tokens.output,
+        output_tokens_by_modality=_by_modality(tokens.output, tokens.made) if tokens.made else None,
         total_tool_use_tokens=tokens.tool_use,
         tool_use_tokens_by_modality=(
             [wire.ModalityTokens(modality="text", tokens=tokens.tool_use)] if tokens.tool_use else None
         ),
         total_thought_tokens=tokens.thought,
-        grounding_tool_count=_grounding(steps),
+        grounding_tool_count=_grounding(steps, tokens.searched),
     )
 
 
-def _grounding(steps: Sequence[wire.Step]) -> list[wire.GroundingToolCount] | None:
+def _by_modality(total: int, media: Sequence[tuple[str, int]]) -> list[wire.ModalityTokens]:
+    """Text first, which is what is no medium."""
+    words = total - sum(count for _, count in media)
+    counts: list[tuple[Any, int]] = [("text", words)] if words or not media else []
+    return [wire.ModalityTokens(modality=kind, tokens=count) for kind, count in [*counts, *media]]
+
+
+def _media(counts: Sequence[wire.ModalityTokens] | None) -> tuple[tuple[str, int], ...]:
+    return tuple(
+        (one.modality, one.tokens) for one in counts or () if one.modality and one.tokens and one.modality != "text"
+    )
+
+
+def _grounding(steps: Sequence[wire.Step], searched: int = 0) -> list[wire.GroundingToolCount] | None:
     """How many queries went to the tools that the service bills by the query; None where there were none."""
-    counts: dict[Literal["google_search", "google_maps", "retrieval"], int] = {}
+    counts: dict[Literal["google_search", "google_maps", "retrieval"], int] = {"google_search": searched}
     for step in steps:
         if isinstance(step, wire.GoogleSearchCallStep | wire.GoogleMapsCallStep):
             kind: Literal["google_search", "google_maps"] = (
@@ -58,8 +72,8 @@ def _grounding(steps: Sequence[wire.Step]) -> list[wire.GroundingToolCount] | No
     return [wire.GroundingToolCount(type=kind, count=count) for kind, count in counts.items() if count] or None
 
 
-def tokens(usage: wire.Usage | None) -> Tokens:
-    """The counts of a usage, to go on counting from."""
+def tokens(usage: wire.Usage | None, *, agent: bool = False) -> Tokens:
+    """The counts of a usage, to go on counting from. A model's searches are counted from its steps, an `agent`'s here."""
     if usage is None:
         return Tokens()
     return Tokens(
@@ -68,6 +82,9 @@ def tokens(usage: wire.Usage | None) -> Tokens:
         usage.total_thought_tokens or 0,
         usage.total_cached_tokens or 0,
         usage.total_tool_use_tokens or 0,
+        _media(usage.input_tokens_by_modality),
+        _media(usage.output_tokens_by_modality),
+        sum(one.count or 0 for one in usage.grounding_tool_count or () if one.type == "google_search") if agent else 0,
     )
 
 

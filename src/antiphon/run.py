@@ -9,6 +9,7 @@ turns what a model says into steps. What to do next is not decided here (`decide
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -17,7 +18,7 @@ import msgspec
 
 from antiphon import ids, log, resource, signature, wire
 from antiphon.decide import RESULTS
-from antiphon.ports import Call, Channel, Record, Segment, Store, Text, Thought, Tokens, ToolChoice, Turn
+from antiphon.ports import Call, Channel, Made, Noted, Record, Segment, Store, Text, Thought, Tokens, ToolChoice, Turn
 from antiphon.readings import Readings
 from antiphon.toolbox import Toolbox
 from antiphon.toolsteps import payload
@@ -78,7 +79,7 @@ class Run:
         """Go on from where an earlier attempt came to."""
         self.state = state
         self.attempt = attempt
-        self.usage = resource.tokens(state.usage)
+        self.usage = resource.tokens(state.usage, agent=self.record.request.agent is not None)
         self._written = state.seq
 
     def question(self, room: int) -> Turn:
@@ -92,6 +93,8 @@ class Run:
         if self.readings.texts:
             kept = self.readings.within(_READINGS * room)
             changed |= {"calls": self.readings.calls, "readings": kept, "media": self.readings.shown(kept)}
+        if self.readings.digests:
+            changed["digests"] = self.readings.digests
         if self.tools is not None:
             changed["functions"] = self.tools.offered(turn.functions, [*turn.steps, *said])
             if turn.tool_choice.mode == "any" and any(type(step) in RESULTS for step in said):
@@ -247,29 +250,38 @@ class Silence:
 
 
 Cite = Callable[[str], Sequence[wire.Annotation]]
+Kept = Callable[[bytes, str], Awaitable[str]]
+Said = Text | Made | Noted | Thought | Call
 
 
 class Writer:
     """Turns what a model says into steps: the one place where a back-end's deltas become events.
 
-    `cite` gives the annotations of a finished text; None where there is nothing that it could cite.
+    `cite` gives the annotations of a finished text; None where there is nothing that it could cite. `keep` takes what was
+    made and is to be fetched, and gives its address.
     """
 
-    def __init__(self, run: Run, store: Store, key: bytes, *, summaries: bool, cite: Cite | None = None) -> None:
+    def __init__(
+        self, run: Run, store: Store, key: bytes, *, summaries: bool, cite: Cite | None = None, keep: Kept | None = None
+    ) -> None:
         self._run = run
         self._store = store
         self._key = key
         self._summaries = summaries
         self._cite = cite
+        self._keep = keep
+        self._notes: list[wire.Annotation] = []  # of the text that is open: they come once, at its end (recorded)
+        self._sound: list[wire.AudioContent] = []  # that is to be fetched when it is whole
         self._open: Literal["thought", "text", "call", "tool"] | None = None
         self._call = -1  # the model's own number of the call that is open
         self._name = ""
         self._called = False  # whether a tool of the server has been called
         self._pieces: list[str] = []  # a thought's text, a call's arguments, or what may be cited
 
-    async def take(self, delta: Text | Thought | Call) -> None:
+    async def take(self, delta: Said) -> None:
         """Write one delta, opening and closing steps as it needs."""
         if isinstance(delta, Text):
+            await self._end_sound()
             if self._open != "text":
                 await self._start("text", wire.ModelOutputStep())
             if self._cite is not None:
@@ -281,8 +293,59 @@ class Writer:
             self._pieces.append(delta.text)
             if self._summaries:
                 await self._delta(wire.ThoughtSummaryDelta(content=wire.TextContent(text=delta.text)))
+        elif isinstance(delta, Noted):
+            self._notes += delta.annotations
+        elif isinstance(delta, Made):
+            await self._show(delta.content)
         else:
             await self._take_call(delta)
+
+    async def _show(self, made: wire.ImageContent | wire.AudioContent) -> None:
+        """A picture or a piece of sound, or where it can be fetched; it stands beside the text in one step."""
+        if self._open != "text":
+            await self._start("text", wire.ModelOutputStep())
+        await self._annotate()
+        if isinstance(made, wire.AudioContent) and self._to_fetch(made):
+            self._sound.append(made)
+            return
+        await self._end_sound()
+        if isinstance(made, wire.AudioContent):
+            await self._delta(
+                wire.AudioDelta(
+                    data=made.data, mime_type=made.mime_type, channels=made.channels, sample_rate=made.sample_rate
+                )
+            )
+        elif self._keep is not None and self._to_fetch(made):
+            uri = await self._keep(base64.b64decode(made.data or ""), made.mime_type or "image/png")
+            await self._delta(wire.ImageDelta(uri=uri, mime_type=made.mime_type))
+        else:
+            await self._delta(wire.ImageDelta(data=made.data, mime_type=made.mime_type))
+
+    def _to_fetch(self, made: wire.ImageContent | wire.AudioContent) -> bool:
+        turn = self._run.turn
+        format = turn.audio if isinstance(made, wire.AudioContent) else turn.image
+        return self._keep is not None and format is not None and format.delivery == "uri"
+
+    async def _end_sound(self) -> None:
+        """Sound that is to be fetched is whole: where it can be."""
+        if not self._sound or self._keep is None:
+            return
+        pieces, self._sound = self._sound, []
+        first = pieces[0]
+        whole = b"".join(base64.b64decode(piece.data or "") for piece in pieces)
+        uri = await self._keep(whole, first.mime_type or "audio/wav")
+        await self._delta(
+            wire.AudioDelta(uri=uri, mime_type=first.mime_type, channels=first.channels, sample_rate=first.sample_rate)
+        )
+
+    async def _annotate(self) -> None:
+        """What there is to say of the text so far."""
+        if self._cite is not None and self._pieces:
+            pieces, self._pieces = self._pieces, []
+            self._notes += await asyncio.to_thread(self._cite, "".join(pieces))
+        if self._notes:
+            notes, self._notes = self._notes, []
+            await self._delta(wire.TextAnnotationDelta(annotations=notes))
 
     async def _take_call(self, delta: Call) -> None:
         if self._open not in ("call", "tool") or delta.index != self._call:
@@ -318,9 +381,9 @@ class Writer:
     async def _stop(self, used: wire.Usage | None = None) -> None:
         if self._open == "thought":
             await self._delta(wire.ThoughtSignatureDelta(signature=signature.seal(self._key, "".join(self._pieces))))
-        elif self._open == "text" and self._cite is not None:
-            if annotations := await asyncio.to_thread(self._cite, "".join(self._pieces)):
-                await self._delta(wire.TextAnnotationDelta(annotations=list(annotations)))
+        elif self._open == "text":
+            await self._annotate()
+            await self._end_sound()
         elif self._open in ("call", "tool"):
             arguments = _arguments(self._name, "".join(self._pieces))
             if self._open == "tool" and self._run.tools is not None:

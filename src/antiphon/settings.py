@@ -19,6 +19,7 @@ from antiphon.weights import STARTER
 
 PORT = 8484
 ROLES = ("all", "api", "worker")
+MEDIA_PARTS = ("hearing", "speech", "drawing")
 _PLAIN: dict[str, Any] = {
     "host": str,
     "port": int,
@@ -28,6 +29,7 @@ _PLAIN: dict[str, Any] = {
     "embedder": str,
     "role": str,
     "audit": str,
+    "media": str,
     "log_content": bool,
     "drain": int | float,
     "slots": int,
@@ -82,6 +84,8 @@ class Settings:
     tools: dict[str, ToolSetting] = field(default_factory=dict)
     reachable: tuple[str, ...] = ()  # private hosts and networks that tools may fetch from all the same
     embedder: str = "auto"
+    media: str | None = None  # where media and uploaded files are kept: a folder, s3://…, postgres, memory
+    media_parts: dict[str, ToolSetting] = field(default_factory=dict)  # what hears, speaks and draws, as tools are set
     database: str | None = None  # the URL of a PostgreSQL that keeps the interactions instead of a file in `data`
     nats: str | None = None  # the URL of a NATS: this server is one of several on the same database
     admin_key: str | None = None  # opens the routes that make and revoke keys, and no others
@@ -184,7 +188,8 @@ def from_file(path: Path) -> dict[str, Any]:
         if name in server:
             fields[field_name] = convert(server.pop(name))
     fields["aliases"] = given.pop("aliases", {})
-    fields["tools"] = {type: _tool_of(type, value) for type, value in given.pop("tools", {}).items()}
+    fields["tools"] = {type: _tool_of(f"tools.{type}", value) for type, value in given.pop("tools", {}).items()}
+    fields["media_parts"] = {name: _tool_of(name, given.pop(name)) for name in MEDIA_PARTS if name in given}
     fields["models"] = tuple(_model_of(name, dict(table)) for name, table in given.pop("models", {}).items())
     unknown = [*given, *(f"server.{name}" for name in server)]
     if unknown:
@@ -202,13 +207,13 @@ def _model_of(name: str, table: dict[str, Any]) -> ModelSetting:
     return replace(_model_at(source, table), name=name)
 
 
-def _tool_of(type: str, value: Any) -> ToolSetting:
-    """`TYPE = "SOURCE"` or a table `[tools.TYPE]`."""
+def _tool_of(place: str, value: Any) -> ToolSetting:
+    """`TYPE = "SOURCE"` or a table `[tools.TYPE]`, and the same for what hears, speaks and draws."""
     if isinstance(value, str):
         return ToolSetting(value)
     if not isinstance(value, dict):
-        raise SettingsError(f"tools.{type} is neither a text nor a table.")
-    _take_key(f"tools.{type}", value)
+        raise SettingsError(f"{place} is neither a text nor a table.")
+    _take_key(place, value)
     return ToolSetting(str(value.pop("source", "")), value)
 
 

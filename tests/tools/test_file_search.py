@@ -244,7 +244,7 @@ def test_files_expire_after_two_days_and_their_bytes_go(tmp_path):
                 await shelf.files.get("p", file.id)
             assert await shelf.files.page("p", None, 10) == []
             assert await shelf.sweep(clock.now) == 1
-            assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []
+            assert list((tmp_path / "blobs").glob("??/*")) == []
 
     run(test())
 
@@ -291,6 +291,7 @@ def test_a_document_that_ends_the_server_each_time_is_given_up(tmp_path):
         async with library(tmp_path) as shelf:
             store = await shelf.stores.create("p", None)
         begun = Library(tmp_path, read)  # never started: nothing is indexed
+        await begun._shelf.start()
         upload = await begun.uploads.start("p", store.id, About())
         await begun.uploads.receive(upload, 0, _once(b"Cats purr."))
         made: Any = await begun.uploads.finish(upload)
@@ -328,7 +329,7 @@ def test_a_deleted_store_leaves_nothing_on_the_disk(tmp_path):
             store = await shelf.stores.create("p", None)
             await left(shelf, "A secret cat.", store.id)
             await shelf.stores.delete("p", store.id, force=True)
-            files = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent != tmp_path]
+            files = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent not in (tmp_path, tmp_path / "blobs")]
             assert files == []
 
     run(test())
@@ -391,16 +392,20 @@ def test_an_answer_over_the_wire_cites_the_uploaded_document(server):
 
 def test_a_sweep_takes_from_the_disk_what_no_row_names(tmp_path):
     async def body() -> None:
-        library = Library(tmp_path, read)
+        clock = Clock()
+        library = Library(tmp_path, read, clock=clock)
         await library.start()
-        (tmp_path / "blobs" / "ab").mkdir(parents=True, exist_ok=True)
-        orphan = tmp_path / "blobs" / "ab" / ("ab" * 32)
-        orphan.write_bytes(b"left by a crash")
+        kept = await left(library, "kept")
+        await library._shelf.blobs.put(library._shelf.owner("file", "left by a crash"), [b"orphan"])
+        await library._shelf.blobs.put("file:of-another-library:x", [b"another's"])
+        clock.now += 2 * 3600
         (tmp_path / "indexes").mkdir(exist_ok=True)
         index = tmp_path / "indexes" / "gone.db"
         index.touch()
         await library.sweep(0.0)
-        assert not orphan.exists() and not index.exists()
+        there = {path.read_bytes() for path in (tmp_path / "blobs").glob("??/*")}
+        assert there == {b"kept", b"another's"} and not index.exists()
+        assert (await library.content("p", f"files/{kept.id}"))[2] == b"kept"
         await library.aclose()
 
     asyncio.run(body())

@@ -452,6 +452,38 @@ def test_a_plan_is_made_changed_and_approved() -> None:
     run_async(body)
 
 
+@pytest.mark.parametrize(
+    ("verdict", "title"), [("no", "Python releases"), ("yes", "Python 3"), (None, "Python releases")]
+)
+def test_a_reply_in_other_words_changes_the_plan_only_if_the_model_says_so(verdict: str | None, title: str) -> None:
+    async def body() -> None:
+        parts = [{"question": "When was Python 3.0 released?", "queries": ["p3"]}]
+        changed = turn("Change the plan", title="Python 3", parts=parts)
+        on = engine(turns=[turn("(?s)Näyttää.*Does the user's reply ask", change=verdict), changed, *TURNS])
+        plan = await made(on, agent_config={"type": "deep-research", "collaborative_planning": True})
+        done = await made(on, "Näyttää hyvältä", previous_interaction_id=plan.id)
+        assert report(done).startswith(f"# {title}\n\n")
+        await on.aclose()
+
+    run_async(body)
+
+
+def test_a_planned_follow_up_is_understood_from_what_was_said() -> None:
+    async def body() -> None:
+        question = "When was Python 3.0, the successor of 2.0, released?"
+        on = engine(turns=[turn("The user now says: And its successor?", question=question), *TURNS])
+        planning = {"type": "deep-research", "collaborative_planning": True}
+        first = await made(on)
+        plan = await made(on, "And its successor?", previous_interaction_id=first.id, agent_config=planning)
+        done = await made(on, "ok", previous_interaction_id=plan.id)
+        for one in (plan, done):
+            found = {stage.name: stage.result for stage in stages(one.steps or (), KEY)}
+            assert json.loads(found["question"]) == question
+        await on.aclose()
+
+    run_async(body)
+
+
 def test_a_follow_up_is_understood_from_what_was_said() -> None:
     async def body() -> None:
         asked = turn(

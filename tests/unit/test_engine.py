@@ -52,6 +52,7 @@ async def engine(
     tools: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
     clock: Callable[[], float] | None = None,
+    **given: Any,
 ) -> AsyncIterator[Engine]:
     catalog = Catalog({"m": Served()}, "m")
     more = {"clock": clock} if clock else {}
@@ -64,6 +65,7 @@ async def engine(
         tools=tools,
         limits=limits,
         **more,
+        **given,
     )
     try:
         yield made

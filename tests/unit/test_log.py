@@ -15,6 +15,9 @@ annotation_delta = st.just(
     wire.TextAnnotationDelta(annotations=[wire.UrlCitation(url="https://a.example", start_index=0, end_index=1)])
 )
 image_delta = st.just(wire.ImageDelta(data="AAAA", mime_type="image/png"))
+sound_delta = st.sampled_from(["AA==", "AAAA", "no base64"]).map(
+    lambda data: wire.AudioDelta(data=data, mime_type="audio/l16", sample_rate=24_000)
+)
 arguments = st.dictionaries(TEXT, st.integers() | TEXT, max_size=3)
 
 
@@ -27,7 +30,7 @@ def written_arguments(draw: st.DrawFn) -> list[wire.ArgumentsDelta]:
 
 
 steps = st.one_of(
-    st.tuples(st.just(wire.ModelOutputStep()), st.lists(text_delta | annotation_delta | image_delta, max_size=8)),
+    st.tuples(st.just(wire.ModelOutputStep()), st.lists(text_delta | annotation_delta | image_delta | sound_delta, max_size=8)),
     st.tuples(
         st.just(wire.ThoughtStep()),
         st.lists(summary_delta, max_size=5).map(lambda deltas: [*deltas, wire.ThoughtSignatureDelta(signature="c2ln")]),
@@ -137,3 +140,16 @@ def test_an_event_id_we_never_made_is_recognised(bad: str) -> None:
 
 def test_an_events_number_comes_back_from_its_id() -> None:
     assert log.position("evt_17") == 17
+
+
+def test_pieces_of_sound_are_one_sound_until_something_else_comes() -> None:
+    def piece(data: str) -> wire.AudioDelta:
+        return wire.AudioDelta(data=data, mime_type="audio/l16", sample_rate=24_000, channels=1)
+
+    deltas = [piece("AQ=="), piece("Ag=="), wire.TextDelta(text="and"), piece("Aw==")]
+    step = log.assemble(wire.ModelOutputStep(), deltas)
+    assert isinstance(step, wire.ModelOutputStep) and step.content is not None
+    first, words, last = step.content
+    assert isinstance(first, wire.AudioContent) and isinstance(last, wire.AudioContent)
+    assert (first.data, first.sample_rate, first.channels) == ("AQI=", 24_000, 1)
+    assert isinstance(words, wire.TextContent) and last.data == "Aw=="

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from antiphon import wire
 from antiphon.agents import research_answers as answers
 from antiphon.agents import research_prompts as prompts
-from antiphon.agents.calculations import calculations_of
+from antiphon.agents.calculations import between, calculations_of, thought_of
 from antiphon.agents.charts import Chart, Charts, Point, charts_of, code, table
 from antiphon.agents.evidence import pieces_of
 from antiphon.agents.report import Ending, plan_text, read_plan, report
@@ -33,8 +33,10 @@ from antiphon.agents.research_state import (
     id_of,
     similar,
 )
-from antiphon.agents.support import elsewhere, quotations, ruling, stands_in, unquoted
+from antiphon.agents.subjects import carried, with_subject
+from antiphon.agents.support import elsewhere, has_number, quotations, ruling, stands_in, unquoted
 from antiphon.agents.talk import talk_of
+from antiphon.agents.units import in_seconds
 from antiphon.citations import Citation
 from antiphon.ports import Answer, Passage
 
@@ -89,6 +91,51 @@ def test_a_number_or_a_word_of_the_question_alone_supports_nothing() -> None:
     assert ruling("Elves released Python 2.0 on 16 October 2000.", [HISTORY], asked) == "doubt"
 
 
+SETTINGS = Passage(
+    """## Checkpoints
+
+- `max_wal_size` (`integer`)
+- Maximum size of the log between checkpoints.
+  The default is 1 GB.
+- `min_wal_size` (`integer`)
+- Below it, old files are always recycled, rather than removed,
+  at a checkpoint. It is taken as megabytes.
+  The default is 80 MB.""",
+    wire.UrlCitation(url="https://example.org/wal", title="20.5. Write Ahead Log"),
+)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "found"),
+    [
+        ("The default of min_wal_size is 80 MB.", "yes"),
+        ("The default of max_wal_size is 80 MB.", "doubt"),
+        ("The default of max_wal_size is 1 GB.", "yes"),
+    ],
+)
+def test_what_stands_below_a_heading_is_said_of_it(sentence: str, found: str) -> None:
+    assert ruling(sentence, [SETTINGS]) == found
+
+
+def test_a_note_that_lost_its_subject_gets_it_back() -> None:
+    assert with_subject("The default is 80 MB.", SETTINGS) == "min_wal_size (integer): The default is 80 MB."
+    assert with_subject("min_wal_size is 80 MB.", SETTINGS) == "min_wal_size is 80 MB."
+    plain = Passage("The default size is 16 megabytes.", wire.UrlCitation(url="https://e.org/i", title="3.1. initdb"))
+    assert with_subject(plain.text, plain) == "initdb: The default size is 16 megabytes."
+    assert with_subject("By default, initdb takes 16 megabytes.", plain) == "By default, initdb takes 16 megabytes."
+    assert ruling(with_subject("The default is 1 GB.", SETTINGS), [SETTINGS]) == "yes"
+    below = carried(["# A\n\nOne.", "Two.", "## B\n\nThree."])
+    assert below == ["# A\n\nOne.", "A\n\n[…]\n\nTwo.", "## B\n\nThree."]
+
+
+def test_a_number_with_another_unit_is_another() -> None:
+    tower = Passage(
+        "The tower is 300 m high, and was 5 % dearer.", wire.UrlCitation(url="https://e.org/t", title="Tower")
+    )
+    assert ruling("The tower is 300 m high.", [tower]) == "yes"
+    assert ruling("The tower is 300 km high.", [tower]) == "doubt"
+
+
 def test_the_passage_that_says_it_is_found_whoever_was_named() -> None:
     of = library()
     assert elsewhere("Python 3.0 was released on 3 December 2008.", of, of) == [id_of(THREE)]
@@ -140,19 +187,36 @@ def test_arithmetic_over_numbers_of_the_notes_is_worked_out() -> None:
     assert made[0].result == "8.192" and made[0].sources == ("c", "a")
 
 
-def test_a_small_model_gives_the_numbers_and_what_to_do_with_them() -> None:
-    items = [
-        {"about": "days", "kind": "days", "numbers": [], "dates": ["2000-10-16", "2008-12-03"]},
-        {"about": "twice", "kind": "product", "numbers": [2970, 2], "dates": []},
-        {"about": "made up", "kind": "quotient", "numbers": [80, 16], "dates": []},
-        {"about": "one", "kind": "sum", "numbers": [16384], "dates": []},
-        {"about": "no kind", "kind": "root", "numbers": [16384, 2]},
-        {"about": "no days", "kind": "days", "dates": ["soon", 7]},
+def thought(aloud: str, answer: str, *notes: str) -> tuple[list[str], str]:
+    """What is worked out of what a small model thought, and its answer then."""
+    given = [Note(text, (str(place),)) for place, text in enumerate(notes)]
+    found = thought_of({"thinking": aloud, "answer": answer}, given, "How many?")
+    return [made.text for made in found.calculations], found.answer
+
+
+def test_a_small_model_thinks_aloud_and_its_sums_are_put_right() -> None:
+    sizes = ("initdb: The default size is 16 megabytes.", "min_wal_size: The default is 80 MB.")
+    assert thought("80 MB / 16 MB = 4 files.", "4 files", *sizes) == (["80 / 16 = 5"], "5 files")
+    assert thought("80 MB / 16 MB.", "5", *sizes) == (["80 / 16 = 5"], "5")
+    assert thought("Divide the one by the other.", "5 files", *sizes) == (["80 / 16 = 5"], "5 files")
+    assert thought("80 MB / 17 MB = 5 files.", "7 files", *sizes) == ([], "7 files"), "numbers that were made up"
+    assert thought("It is 16 MB.", "16 MB", *sizes) == ([], "16 MB"), "it stands there"
+    waits = ("Postfix: the default is 30s.", "Exim: the default is 5m.")
+    assert thought("300 / 30 = 10", "10", *waits) == (["300 / 30 = 10"], "10")
+    assert thought("Aloud.", "10 times", *waits) == (["300 / 30 = 10"], "10 times")
+    assert calculations_of({"calculations": [7, {"expression": None}]}, NOTES, "?") == ()
+
+
+def test_the_days_between_dates_and_times_in_one_unit_are_worked_out_before() -> None:
+    notes = [Note("Out on 2021-03-12.", ("a",)), Note("New since November 27, 2021; not 2021-13-45.", ("b",))]
+    (days,) = between(notes)
+    assert (days.text, days.sources) == ("2021-11-27 - 2021-03-12 = 260 days", ("b", "a"))
+    assert between([*notes, Note("3rd May 2019, 4 May 2019", ("c",))]) == ()
+    assert in_seconds("every 10 seconds, in five minutes (5min)") == [
+        "five minutes = 300 seconds",
+        "5min = 300 seconds",
     ]
-    assert [made.text for made in calculations_of({"calculations": items}, NOTES, "?")] == [
-        "2008-12-03 - 2000-10-16 = 2970 days",
-        "2970 * 2 = 5940",
-    ]
+    assert in_seconds("10 seconds, 20 seconds and 5m") == ["5m = 300 seconds"] and in_seconds("5m and 3 km") == []
 
 
 @pytest.mark.parametrize(
@@ -292,6 +356,11 @@ def test_a_chart_shows_numbers_that_stand_in_their_passages_beside_their_labels(
     assert charts_of({"charts": [{**found["charts"][0], "kind": "pie"}]}, list(of), of, 3) == ()
 
 
+def test_a_value_below_zero_stands_there_with_its_sign() -> None:
+    cold = Passage("Oslo had -5 °C, Bergen minus 3, in 5-10 places.", wire.UrlCitation(url="u", title="Cold"))
+    assert [has_number(value, cold) for value in (-5, -3, 5, -10, -4)] == [True, True, True, False, False]
+
+
 def test_no_word_of_a_chart_is_run() -> None:
     evil = Chart('"""); import os  #', "bar", "'", (Point("{data}", 1.0, "a"), Point("\\'", 2.0, "a")))
     program = compile(code(evil), "chart", "exec")
@@ -398,6 +467,22 @@ def test_a_follow_up_has_what_was_said_before_and_no_plan() -> None:
     )
     assert talk.plan is None and "Mice." in talk.before and talk.wish.startswith("And in winter?")
     assert talk.urls == ["https://owls.org/w"]
+
+
+def test_a_plan_for_a_follow_up_keeps_what_was_said_before_it() -> None:
+    talk = talk_of(
+        said(
+            "What do owls eat?",
+            "# Owls\n\nMice. [1]",
+            "And in winter?",
+            plan_text(PLAN),
+            "Voles too",
+            plan_text(PLAN),
+            "ok",
+        )
+    )
+    assert talk.plan is not None and talk.asked == talk.plan.question == "And in winter?"
+    assert talk.before == "User: What do owls eat?\n\nAnswer: # Owls\n\nMice. [1]"
 
 
 def test_pictures_and_documents_are_taken_along() -> None:

@@ -104,3 +104,32 @@ def test_a_model_that_is_silent_past_its_share_is_not_waited_for() -> None:
         assert await stages.ask(QUESTION) == {} and stages.stopped == "time"
 
     asyncio.run(body())
+
+
+def test_what_is_not_done_when_its_share_is_used_up_is_ended() -> None:
+    async def body() -> None:
+        stages = over(Table(), seconds=0.1)
+        ended: list[str] = []
+
+        async def endless() -> int:
+            try:
+                return await asyncio.Event().wait() and 1
+            finally:
+                ended.append("endless")
+
+        assert await stages.within([number(), endless()]) == [7, None]
+        assert ended == ["endless"] and stages.stopped == "time"
+        assert await stages.within([]) == []
+
+    asyncio.run(body())
+
+
+def test_a_fault_of_one_ends_the_others() -> None:
+    async def body() -> None:
+        async def faulty() -> int:
+            raise wire.Unavailable("No.")
+
+        with pytest.raises(wire.Unavailable):
+            await over(Table()).within([number(), faulty()])
+
+    asyncio.run(body())

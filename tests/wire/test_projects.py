@@ -40,6 +40,10 @@ OPEN = {
     "GET /readyz",
     "GET /metrics",
     "GET /.well-known/jwks.json",
+    "GET /voices",
+    "GET /voices/{id}",
+    "POST /voices",
+    "DELETE /voices/{id}",
 }
 # These list what the caller's project has:
 LISTS = {"GET /interactions", "GET /files", "GET /fileSearchStores", "GET /webhooks", "GET /triggers"}

@@ -9,15 +9,17 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
+from itertools import chain, combinations, permutations
 from typing import Any
 
 import msgspec
 
-from antiphon.agents.research_prompts import KINDS
 from antiphon.agents.research_state import Note
 from antiphon.agents.support import numbers
+from antiphon.agents.units import in_seconds
 from antiphon.words import plain
 
 # What turns units into each other, counts from or to, or makes a percentage.
@@ -27,6 +29,7 @@ _UNITS = frozenset(
 _LONGEST = 200
 _LARGEST = 1e30
 _DIGITS = 12
+_MOST_NUMBERS = 12  # of notes, that are tried with each other
 _SIGNS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -53,6 +56,20 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "round": _r
 _SAME = str.maketrans({"×": "*", "÷": "/", "−": "-", "–": "-", "·": "*"})
 _DATE = re.compile(r"date\((\d+), (\d+), (\d+)\)")
 _ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
+_IN_WORDS = re.compile(
+    rf"\b(?P<day>\d{{1,2}})(?:st|nd|rd|th)? (?P<month>{_MONTH}),? (?P<year>\d{{4}})\b"
+    rf"|\b(?P<first>{_MONTH})\.? (?P<second>\d{{1,2}})(?:st|nd|rd|th)?,? (?P<last>\d{{4}})\b"
+)
+# A number with perhaps a unit, or a date; several of them with signs between; and what they are said to come to.
+_NUMBER = r"\d[\d,_]*(?:\.\d+)?"
+_OPERAND = re.compile(rf"date\([\d, ]+\)|(?<![\w.]){_NUMBER}")
+_UNIT = r"%?(?:[ \u00a0]?[A-Za-z][A-Za-z()]{0,20}){0,3}?"
+_SIGNED = r"(?:\s+[-+*/]\s+|[+*/])"
+_ONE = rf"(?:date\([\d, ]+\)|(?<![\w.]){_NUMBER}){_UNIT}"
+_STATED = re.compile(rf"(?P<left>{_ONE}(?:{_SIGNED}{_ONE})+)(?:{_UNIT}\s*=\s*(?P<right>{_NUMBER}))?")
+_SIGN = re.compile(rf"({_SIGNED})#")
 _GROUPED = re.compile(r"(?<=\d)[,_\u00a0\u202f](?=\d{3}(?!\d))")
 
 
@@ -65,55 +82,136 @@ class Calculation(msgspec.Struct, frozen=True):
     sources: tuple[str, ...]
 
 
-class Calculations(msgspec.Struct, frozen=True):
-    """The calculations of a report."""
+class Calculations(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The calculations of a report; of a model that thinks and answers at once, what it thought and the answer, too."""
 
     calculations: tuple[Calculation, ...] = ()
+    thought: str = ""
+    answer: str = ""
 
 
-def calculations_of(found: Mapping[str, Any], notes: Sequence[Note], question: str) -> tuple[Calculation, ...]:
+def calculations_of(
+    found: Mapping[str, Any], notes: Sequence[Note], question: str, most: int = 3
+) -> tuple[Calculation, ...]:
     """Those of a model's calculations whose numbers are all known."""
     given = found.get("calculations")
     kept: dict[str, Calculation] = {}
     for item in given if isinstance(given, list) else ():
         if not isinstance(item, dict):
             continue
-        expression = _expression(item)
+        expression = item.get("expression")
+        if not isinstance(expression, str):
+            continue
         about = plain(item.get("about") if isinstance(item.get("about"), str) else "", 120)
         try:
             # What an earlier one came to is known, too.
-            made = _made(expression.partition("=")[0], about, notes, "\n".join([question, *kept]))
+            earlier = list(kept)[:most] if most <= _MOST_NUMBERS else ()
+            made = _made(expression.partition("=")[0], about, notes, "\n".join([question, *earlier]))
         except (_Wrong, ArithmeticError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
             continue
         kept.setdefault(made.text, made)
-    return tuple(kept.values())[:3]
+    return tuple(kept.values())[:most]
 
 
-def _expression(item: Mapping[str, Any]) -> str:
-    """The expression that a model wrote, or that its numbers and its kind of calculation make."""
-    if isinstance(item.get("expression"), str):
-        return str(item["expression"])
-    values, dates, kind = item.get("numbers"), item.get("dates"), str(item.get("kind"))
-    if kind == "days":
-        found = [_ISO.search(str(day)) for day in (dates if isinstance(dates, list) else ())]
-        parts = [f"date({int(day[1])}, {int(day[2])}, {int(day[3])})" for day in found if day is not None]
-        parts.sort(key=lambda part: [int(number) for number in re.findall(r"\d+", part)], reverse=True)
-    else:
-        numbers = [value for value in (values if isinstance(values, list) else ()) if isinstance(value, int | float)]
-        parts = [_plain_number(value) for value in numbers]
-    return f" {KINDS[kind]} ".join(parts) if kind in KINDS and len(parts) > 1 else ""
+def between(notes: Sequence[Note]) -> tuple[Calculation, ...]:
+    """The days between the dates of notes, where there are two or three of them."""
+    dates: dict[date, tuple[str, ...]] = {}
+    for note in notes:
+        for day in _dates_in(note.text):
+            dates.setdefault(day, note.sources)
+    found = sorted(dates) if len(dates) in (2, 3) else []
+    return tuple(
+        Calculation("days", f"{late} - {early} = {(late - early).days} days", str((late - early).days), sources)
+        for early, late in combinations(found, 2)
+        if (sources := tuple(dict.fromkeys((*dates[late], *dates[early]))))
+    )
+
+
+def _dates_in(text: str) -> Iterator[date]:
+    """The dates of a text that are written as 2021-03-12, or in English words."""
+    for found in _ISO.finditer(text):
+        with suppress(ValueError):
+            yield date(*map(int, found.groups()))
+    for found in _IN_WORDS.finditer(text):
+        with suppress(ValueError):
+            month = _MONTHS.index((found["month"] or found["first"])[:3].lower()) + 1
+            yield date(int(found["year"] or found["last"]), month, int(found["day"] or found["second"]))
+
+
+def stated(text: str) -> Iterator[tuple[str, str]]:
+    """The calculations of a text, such as "80 MB / 16 MB = 5 files": the expression, and what it is said to come to."""
+    text = _ISO.sub(lambda day: f"date({int(day[1])}, {int(day[2])}, {int(day[3])})", text.translate(_SAME))
+    for found in _STATED.finditer(text):
+        operands = [operand.rstrip(",") for operand in _OPERAND.findall(found["left"])]
+        signs = [sign.strip() for sign in _SIGN.findall(_OPERAND.sub("#", found["left"]))]
+        if len(operands) == len(signs) + 1:
+            rest = (f" {sign} {operand}" for sign, operand in zip(signs, operands[1:], strict=True))
+            yield operands[0] + "".join(rest), (found["right"] or "").rstrip(",")
+
+
+def put_right(text: str, made: Sequence[Calculation], said: Sequence[tuple[str, str]]) -> str:
+    """A text with what calculations come to, in the place of what a model thought that they do."""
+    results = {calculation.text.rpartition(" = ")[0]: calculation.result for calculation in made}
+    for expression, claimed in said:
+        try:
+            known = results.get(_written(_tree(expression)))
+        except (_Wrong, SyntaxError, ValueError):
+            continue
+        if known is not None and claimed and claimed != known and claimed not in expression:
+            text = re.sub(rf"(?<![\w.,]){re.escape(claimed)}(?![\w]|[.,]\d)", known, text)
+    return text
+
+
+def thought_of(found: Mapping[str, Any], notes: Sequence[Note], question: str) -> Calculations:
+    """What a model thought aloud, its calculations worked out, and its answer with what they come to."""
+    thought, answer = (_text(found.get(name)) for name in ("thinking", "answer"))
+    said = list(stated(f"{thought}\n{answer}"))
+    made = calculations_of({"calculations": [{"expression": expression} for expression, _ in said]}, notes, question)
+    thought, answer = (put_right(text, made, said) for text in (thought, answer))
+    known = {calculation.result for calculation in made}
+    others = [*between(notes), *_derived(answer, notes, question)]
+    return Calculations((*made, *(other for other in others if other.result not in known)), thought, answer)
+
+
+def _derived(answer: str, notes: Sequence[Note], question: str) -> tuple[Calculation, ...]:
+    """How the one number of an answer comes from two numbers of the notes, where the model did not say it and it does."""
+    texts = "\n".join([question, *(note.text for note in notes)])
+    wanted = [number for number in numbers(answer) if not number & frozenset().union(*numbers(texts))]
+    # Two numbers of one note seldom are what is to be compared.
+    known = {min(value): note for note in notes for value in numbers(note.text + _converted(note, notes))}
+    if len(wanted) != 1 or len(known) > _MOST_NUMBERS:
+        return ()
+    pairs = ((one, other) for one, other in permutations(known, 2) if known[one] is not known[other])
+    lines = [f"{one} {sign} {other}" for one, other in pairs for sign in "-/*+"]
+    made = calculations_of({"calculations": [{"expression": line} for line in lines]}, notes, question, most=len(lines))
+    for one in made:
+        if one.result in wanted[0]:
+            used = [note.sources for value, note in known.items() if {value} & set(_OPERAND.findall(one.text))]
+            return (msgspec.structs.replace(one, sources=tuple(dict.fromkeys(chain(*used)))),)
+    return ()
+
+
+def _text(given: Any) -> str:
+    return " ".join(given.split()) if isinstance(given, str) else ""
 
 
 def _made(expression: str, about: str, notes: Sequence[Note], question: str) -> Calculation:
+    tree = _tree(expression)
+    sources = _sources(tree, notes, question)
+    value = _worked_out(tree)
+    unit = " days" if isinstance(value, timedelta) else ""
+    return Calculation(about, f"{_written(tree)} = {_shown(value)}{unit}", _shown(value), sources)
+
+
+def _tree(expression: str) -> ast.expr:
     expression = _GROUPED.sub("", expression.translate(_SAME)).strip()
     if not expression or len(expression) > _LONGEST:
         raise _Wrong
-    tree = ast.parse(expression, mode="eval").body
-    sources = _sources(tree, notes, question)
-    value = _worked_out(tree)
-    written = _DATE.sub(lambda found: date(*map(int, found.groups())).isoformat(), ast.unparse(tree))
-    unit = " days" if isinstance(value, timedelta) else ""
-    return Calculation(about, f"{written} = {_shown(value)}{unit}", _shown(value), sources)
+    return ast.parse(expression, mode="eval").body
+
+
+def _written(tree: ast.expr) -> str:
+    return _DATE.sub(lambda found: date(*map(int, found.groups())).isoformat(), ast.unparse(tree))
 
 
 def _sources(tree: ast.expr, notes: Sequence[Note], question: str) -> tuple[str, ...]:
@@ -124,13 +222,21 @@ def _sources(tree: ast.expr, notes: Sequence[Note], question: str) -> tuple[str,
         raise _Wrong  # nothing is worked out
     free = _UNITS.union(_months(tree))
     sources: list[str] = []
+    perhaps: list[str] = []  # of what may be a unit as well
     for literal in sorted(literals, reverse=True):
-        having = next((note for note in notes if stands_among(literal, note.text)), None)
+        having = next((note for note in notes if stands_among(literal, note.text + _converted(note, notes))), None)
         if having is not None:
+            perhaps += having.sources if literal in _UNITS else ()
             sources += () if literal in _UNITS else having.sources
         elif literal not in free and not stands_among(literal, question):
             raise _Wrong
-    return tuple(dict.fromkeys(sources))
+    return tuple(dict.fromkeys(sources if len(sources) > 1 else [*sources, *perhaps]))
+
+
+def _converted(note: Note, notes: Sequence[Note]) -> str:
+    """The times of a note in seconds, where notes have them in different units."""
+    told = in_seconds("\n".join(note.text for note in notes))
+    return "".join(f"\n{line}" for line in told if line.partition(" = ")[0] in note.text)
 
 
 def _months(tree: ast.expr) -> list[Any]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -24,7 +25,7 @@ from antiphon import wire
 from antiphon.agents import research_answers as answers
 from antiphon.agents import research_prompts as prompts
 from antiphon.agents import research_told as told
-from antiphon.agents.calculations import Calculations, calculations_of
+from antiphon.agents.calculations import Calculations, between, calculations_of, thought_of
 from antiphon.agents.charts import Charts, charts_of, code, table
 from antiphon.agents.checking import Checker
 from antiphon.agents.evidence import Evidence
@@ -52,17 +53,22 @@ from antiphon.agents.research_state import (
     similar,
 )
 from antiphon.agents.stages import WRITING, Stages
+from antiphon.agents.subjects import with_subject
 from antiphon.agents.support import Ruling, numbers, ruling
 from antiphon.agents.talk import talk_of
+from antiphon.agents.units import in_seconds
 from antiphon.excerpts import shortened
 from antiphon.ports import Desk, Passage
 
 _FEW = 4  # notes that need no outline
 _SENTENCES = 8  # of a section, twice as many where a model has ample room
 _AMPLE = 12_000  # characters
-_NOTES = 3  # of a slow model on one part
+_NOTES = 2  # of a slow model on one part
+_READ_SLOWLY = 2_600  # characters that a slow model reads for them
+_PARTS = 3  # of a question, for a small model: it repeats itself
 _FIGURES = 3  # notes with numbers, without which there is nothing to draw
 _AGAIN = 0.8  # a question as similar as this to one that was asked is the same
+_WHOLE = 0.75  # and a part as similar as this to the question is the question
 _MOST_PAGES = 8  # to choose from
 _MOST_PASSAGES = 24  # of one question
 _STOPPED = {
@@ -76,7 +82,8 @@ class DeepResearch:
     """The agent, within `budget`. `without` names parts of the loop that are left out, to see what each is worth.
 
     They are `choice` (of pages by the model), `pages` (read at all), `missing` (further rounds), `entailment` (the model
-    asked whether a source says something), `rewriting`, `calculations` and `outline`.
+    asked whether a source says something), `rewriting`, `calculations`, `thinking` (aloud, of a small model), `subjects` (of
+    notes that lost theirs) and `outline`.
     """
 
     def __init__(self, budget: Budget, without: Iterable[str] = ()) -> None:
@@ -138,13 +145,11 @@ class _Research:
     async def begin(self) -> None:
         """Understand what is asked: the question by itself, and what was given with it."""
         self._talk = talk = talk_of(self._desk.steps)
-        if talk.plan is not None:
-            self._question = talk.plan.question
-        elif talk.before:
+        self._question = talk.asked
+        if talk.before:
             self._question = await self._stages.once("question", str, self._standalone)
-        else:
-            self._question = talk.wish
         self._question = shortened(self._question, self._desk.room // 2)
+        self._sought = answers.without_form(self._question)
         material = ""
         if talk.attached:
             material = await self._stages.once("material", str, self._described, told.material)
@@ -160,10 +165,10 @@ class _Research:
             )
 
     async def _standalone(self) -> str:
-        before, wish = (shortened(text, self._desk.room // 2) for text in (self._talk.before, self._talk.wish))
+        before, wish = (shortened(text, self._desk.room // 2) for text in (self._talk.before, self._talk.asked))
         found = await self._stages.ask(prompts.standalone(before, wish))
         asked = found.get("question")
-        return asked if isinstance(asked, str) and asked.strip() else self._talk.wish
+        return asked if isinstance(asked, str) and asked.strip() else self._talk.asked
 
     async def _described(self) -> str:
         answer = await self._stages.hear(prompts.material(self._talk.attached, self._question))
@@ -174,6 +179,11 @@ class _Research:
         """How many characters of sources a question may show."""
         return max(self._desk.room - len(self._asking.beginning), self._desk.room // 2)
 
+    @property
+    def _small(self) -> bool:
+        """Whether the model is given so little to read that it is a small one: it does better if it thinks aloud."""
+        return self._desk.room < _AMPLE
+
     # ------------------------------------------------------------------ plan
 
     async def plan(self) -> Plan:
@@ -181,18 +191,30 @@ class _Research:
         return await self._stages.once("plan", Plan, self._planned, told.plan)
 
     async def _planned(self) -> Plan:
-        before, most = self._talk.plan, self._budget.parts
+        before, most = self._talk.plan, min(self._budget.parts, _PARTS) if self._small else self._budget.parts
         wish = shortened(self._talk.wish, self._desk.room // 2)
         if before is None:
-            found = await self._stages.ask(self._asking.plan(most))
-        elif self._talk.approves and not self.config.collaborative_planning:
-            return msgspec.structs.replace(before, leads=before.leads[:most])
-        else:
+            found = await self._stages.ask(self._asking.plan(most, 1 if self._small else 2))
+        elif self.config.collaborative_planning or await self._changes(before, wish):
             found = await self._stages.ask(self._asking.refined(plan_text(before), wish, most))
+        else:
+            return msgspec.structs.replace(before, leads=before.leads[: self._budget.parts])
         leads = answers.leads_of(found, "parts", most)
+        others = tuple(lead for lead in leads if similar(lead.question, self._sought) < _WHOLE)
+        if before is None and len(others) > 1:  # a part that is the whole question again finds nothing of its own
+            leads = others
         if not leads:
             return before or Plan("", self._question, (Lead(self._question),))
         return Plan(answers.title_in(found), self._question, leads)
+
+    async def _changes(self, plan: Plan, wish: str) -> bool:
+        """Whether a reply that has a plan carried out wants something of it changed first.
+
+        Approvals in the commonest words are known; of all others, in whatever language, the model is asked.
+        """
+        if self._talk.approves:
+            return False
+        return (await self._stages.ask(self._asking.changes(plan_text(plan), wish))).get("change") == "yes"
 
     # ------------------------------------------------------------------ research
 
@@ -284,7 +306,8 @@ class _Research:
     async def _noted(self, lead: Lead, ids: Sequence[str]) -> Notes:
         """What the passages closest to a part say on it. A note with a number that its passage lacks is none."""
         notes: list[Note] = []
-        shown = batched(self._library, ids, self._room, _MOST_PASSAGES, self._budget.batches)
+        room = min(self._room, _READ_SLOWLY) if self._stages.slow else self._room
+        shown = batched(self._library, ids, room, _MOST_PASSAGES, self._budget.batches)
         passages = [[self._library[id] for id in batch] for batch in shown]
         most = _NOTES if self._stages.slow else self._budget.notes
         said = await asyncio.gather(
@@ -292,6 +315,8 @@ class _Research:
         )
         for answer, batch in zip(said, shown, strict=True):
             notes += answers.notes_of(answer, batch)
+        if "subjects" not in self._without:
+            notes = [Note(with_subject(note.text, self._library[note.sources[0]]), note.sources) for note in notes]
         kept = await self._believed(notes)
         if not kept and shown:  # a model that had no time, or could not: the passages' own words
             kept = verbatim(lead.question, shown[0], self._library)
@@ -323,7 +348,7 @@ class _Research:
         sums = await self._stages.once("calculations", Calculations, lambda: self._calculated(notes), told.calculations)
         checker.calculations = sums.calculations
         checker.given = "\n".join([self._question, *(f"{sum.about}: {sum.text}" for sum in sums.calculations)])
-        answer = await self._stages.once("answer", Section, lambda: self._answered(checker, notes), told.answer)
+        answer = await self._stages.once("answer", Section, lambda: self._answered(checker, notes, sums), told.answer)
         outline = await self._stages.once("outline", Outline, lambda: self._outlined(notes), told.outline)
 
         async def section(number: int, heading: Heading) -> Section:
@@ -337,30 +362,42 @@ class _Research:
         return [answer, *unrepeated(written, answer)]
 
     async def _calculated(self, notes: Sequence[Note]) -> Calculations:
+        kept = closest(notes, self._question, self._room)
+        if self._small and "thinking" not in self._without:
+            known = [*(days.text for days in between(kept)), *in_seconds("\n".join(note.text for note in kept))]
+            shown = [] if "calculations" in self._without else known
+            found = await self._stages.ask(self._asking.thought(kept, _numbered(kept), shown), WRITING)
+            made = thought_of(found, kept, self._question)
+            return msgspec.structs.replace(made, calculations=()) if "calculations" in self._without else made
         if "calculations" in self._without or not any(sign.isdecimal() for note in notes for sign in note.text):
             return Calculations()
-        kept = closest(notes, self._question, self._room)
-        form = self._asking.sums if self._desk.room < _AMPLE else self._asking.calculations
-        found = await self._stages.ask(form(kept, _numbered(kept)), WRITING)
+        found = await self._stages.ask(self._asking.calculations(kept, _numbered(kept)), WRITING)
         return Calculations(calculations_of(found, notes, self._question))
 
-    async def _answered(self, checker: Checker, notes: Sequence[Note]) -> Section:
+    async def _answered(self, checker: Checker, notes: Sequence[Note], sums: Calculations) -> Section:
         """The direct answer, with what was worked out for it."""
         kept = closest(notes, self._question, self._room)
         shown = _numbered(kept)
-        worked_out = [f"{sum.about}: {sum.text}" for sum in checker.calculations]
-        found = await self._stages.ask(self._asking.answer(kept, shown, worked_out), WRITING)
+        if sums.answer:
+            spoken = [{"text": text, "sources": []} for text in (sums.thought, sums.answer)]
+            found: dict[str, Any] = {"sentences": spoken, "closing": sums.answer}
+        else:
+            worked_out = [f"{sum.about}: {sum.text}" for sum in checker.calculations]
+            found = await self._stages.ask(self._asking.answer(kept, shown, worked_out), WRITING)
         written = answers.unlabelled(answers.sentences_of(found, list(shown)), self._question)
         section = await checker.section("", written, list(self._library))
-        said = section.sentences or checker.verbatim(closest(notes, self._question, 0)[:2], "run")
+        said = section.sentences
+        if sums.answer or not said:  # the notes that it rests on, in their own words
+            rests = closest(notes, f"{sums.thought} {sums.answer}" if sums.answer else self._question, 0)[:3]
+            said = tuple({s.text: s for s in (*said, *checker.verbatim(rests, "run"))}.values())
         closing = checker.closing(answers.closing_in(found, self._question), said)
-        used = "\n".join([closing, *(sentence.text for sentence in section.sentences)])
-        sums = (
+        used = numbers("\n".join([closing, *(sentence.text for sentence in section.sentences)]))
+        worked = (
             Sentence(f"{sum.text}.", sum.sources)
             for sum in checker.calculations
-            if sum.sources and (not section.sentences or numbers(sum.result) <= numbers(used))
+            if sum.sources and numbers(sum.result) <= used
         )
-        return msgspec.structs.replace(section, sentences=(*said, *sums), closing=closing)
+        return msgspec.structs.replace(section, sentences=(*said, *worked), closing=closing)
 
     async def _outlined(self, notes: Sequence[Note]) -> Outline:
         whole = Outline((Heading("", tuple(range(len(notes)))),))
@@ -375,6 +412,8 @@ class _Research:
     async def _written(self, checker: Checker, title: str, notes: Sequence[Note]) -> Section:
         """One section from its notes, and from as many of their passages as there is room for."""
         notes = closest(notes, title or self._question, self._room // 2)
+        if self._small and self._stages.slow:  # what it would make of them has little that they do not
+            return Section(title, checker.verbatim(notes, "item"))
         named = _numbered(notes)
         room = self._room - sum(len(note.text) + 8 for note in notes)
         shown = fitting(self._library, named, max(room, self._room // 3), len(named))
@@ -408,7 +447,7 @@ class _Research:
     async def _charted(self, notes: Sequence[Note]) -> Charts:
         figures = [note for note in notes if any(sign.isdecimal() for sign in note.text)]
         wanted = self.config.visualization != "off" and self._desk.offers("code_execution")
-        if not wanted or len(figures) < _FIGURES:
+        if not wanted or len(figures) < _FIGURES or self._stages.slow:
             return Charts()
         kept = closest(figures, self._question, self._room)
         named = _numbered(kept)

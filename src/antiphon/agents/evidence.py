@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from antiphon import wire
 from antiphon.agents.research_prompts import call
 from antiphon.agents.research_state import Budget, Lead, Looked, Read, hashed, place_of, title_of
 from antiphon.agents.stages import Stages
+from antiphon.agents.subjects import carried
 from antiphon.citations import Citation
 from antiphon.excerpts import GAP, relevance
 from antiphon.ports import Outcome, Passage
@@ -68,15 +68,10 @@ class Evidence:
         looks = self._lookups(queries)
         if calls and self._desk.offers("mcp_server"):
             looks += [("mcp_server", name, given) for name, given in await self._calls(lead, beginning)]
-        outcomes = await asyncio.gather(*(self._desk.use(name, given) for _, name, given in looks))
-        found = [
-            read
-            for (tool, _, _), outcome in zip(looks, outcomes, strict=True)
-            for read in self._reads(tool, outcome, lead.question)
-        ]
-        faults = [
-            outcome.reading or "a tool failed" for outcome in outcomes if getattr(outcome.step, "is_error", False)
-        ]
+        outcomes = await self._stages.within(self._desk.use(name, given) for _, name, given in looks)
+        done = [(tool, outcome) for (tool, _, _), outcome in zip(looks, outcomes, strict=True) if outcome is not None]
+        found = [read for tool, outcome in done for read in self._reads(tool, outcome, lead.question)]
+        faults = [outcome.reading or "a tool failed" for _, outcome in done if getattr(outcome.step, "is_error", False)]
         return Looked(queries, tuple(found), "\n".join(fault[:300] for fault in faults))
 
     def _lookups(self, queries: Sequence[str]) -> list[tuple[str, str, Mapping[str, Any]]]:
@@ -121,8 +116,11 @@ class Evidence:
         urls = urls[: max(0, self._budget.pages - self._pages)]
         self._pages += len(urls)
         self._seen.update(urls)
-        found = await asyncio.gather(*(self._page(url, about) for url in urls))
-        return Looked(tuple(urls), tuple(read for reads in found for read in reads))
+        found = await self._stages.within(self._page(url, about) for url in urls)
+        late = [[Read(place=url, title=url, tool="url_context", at=self._clock(), status="error")] for url in urls]
+        return Looked(
+            tuple(urls), tuple(read for reads, none in zip(found, late, strict=True) for read in reads or none)
+        )
 
     async def _page(self, url: str, about: str) -> list[Read]:
         outcome = await self._desk.use("url_context", {"urls": [url]}, about=about)
@@ -140,7 +138,9 @@ class Evidence:
         pages: dict[str, list[Passage]] = {}
         passages = outcome.passages or (self._said(outcome) if tool == "mcp_server" else ())
         pieces = [
-            Passage(text, _sound(passage.citation)) for passage in passages for text in pieces_of(_whole(passage.text))
+            Passage(text, _sound(passage.citation))
+            for passage in passages
+            for text in carried(list(pieces_of(_whole(passage.text))))
         ]
         for piece in _closest(pieces, about):
             pages.setdefault(place_of(piece), []).append(piece)

@@ -90,6 +90,12 @@ def closing_in(found: Mapping[str, Any], question: str) -> str:
     return lines[0] if lines else f"{beginning} {given}" if given else ""
 
 
+def without_form(question: str) -> str:
+    """A question without the sentence that says how the last line is to begin."""
+    kept = [question[span.start : span.end] for span in sentences(question)]
+    return " ".join(text for text in kept if not _BEGINS.search(text)) or question
+
+
 def unlabelled(sentences: Sequence[Sentence], question: str) -> tuple[Sentence, ...]:
     """Sentences without the words that the user wants the last line to begin with."""
     wanted = _BEGINS.search(question)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from antiphon.agents.research_state import Library, Note, Notes, Section
+from antiphon.agents.subjects import with_subject
 from antiphon.excerpts import GAP, relevance
 from antiphon.words import sentences, terms
 
@@ -57,7 +58,7 @@ def closest(notes: Sequence[Note], question: str, room: int) -> list[Note]:
 def verbatim(question: str, ids: Sequence[str], library: Library) -> list[Note]:
     """The sentences of passages that have most to do with a question."""
     found = [
-        Note(" ".join(library[id].text[span.start : span.end].split()), (id,))
+        Note(with_subject(" ".join(library[id].text[span.start : span.end].split()), library[id]), (id,))
         for id in ids
         for span in sentences(library[id].text)
         if _SHORTEST <= span.end - span.start <= _LONGEST and GAP not in library[id].text[span.start : span.end]

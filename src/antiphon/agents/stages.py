@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,7 +21,7 @@ CHECKING = 0.97  # after which it is not asked at all
 _AT_ONCE = 8  # questions to the model
 _TRIES = 5  # over a minute and a half: hours of work are not given up for less
 _PACE = 8  # questions whose time counts
-_QUESTIONS = 60  # that a model at ease can be asked within the budget
+_QUESTIONS = 120  # that a model at ease can be asked within the budget
 _TRANSIENT = (wire.Unavailable, wire.RateLimited)
 
 
@@ -76,6 +76,24 @@ class Stages:
         else:
             return False
         return True
+
+    async def within(self, works: Iterable[Coroutine[Any, Any, T]], until: float = RESEARCH) -> list[T | None]:
+        """What came of works that are done side by side; None of those that were not done when `until` came."""
+        tasks = [asyncio.ensure_future(work) for work in works]
+        try:
+            if tasks:
+                left = until * self.budget.seconds - self.desk.seconds()
+                await asyncio.wait(tasks, timeout=max(left, 0.0), return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            late = [task for task in tasks if not task.done()]
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        if failed := next((task for task in tasks if task.done() and not task.cancelled() and task.exception()), None):
+            failed.result()
+        if late:
+            self.stopped = "time"
+        return [None if task.cancelled() else task.result() for task in tasks]
 
     async def ask(self, question: Question, until: float = RESEARCH) -> dict[str, Any]:
         """The object that the model answers with; {} where `until`, a share of the budget, comes first."""

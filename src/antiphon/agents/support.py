@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Literal, NamedTuple
 
 from antiphon.agents.research_state import Library, title_of
+from antiphon.agents.subjects import parted
+from antiphon.agents.units import other_units
 from antiphon.citations import cite
 from antiphon.ports import Passage
 from antiphon.words import TOKEN, terms, values
@@ -31,6 +33,8 @@ _QUOTES = re.compile(
 _MARKS = frozenset('“”„«»「」『』"‹›《》＂')
 _CODE = re.compile(r"`[^`]*`")
 _LEFT_OUT = re.compile(r"\s*(?:\[\s*(?:…|\.\.\.)\s*\]|…|\.\.\.)\s*")
+# A sign that is no dash between two numbers, nor a hyphen within a word.
+_BELOW_ZERO = re.compile(r"(?:(?<![\w)\]])[-−–]|(?<!\w)minus\s)\s?[$€£]?$", re.IGNORECASE)
 _SAME = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "‑": "-", "\u00ad": None})
 
 
@@ -44,17 +48,33 @@ def ruling(sentence: str, passages: Sequence[Passage], given: str = "") -> Rulin
     foreign = [number for number in numbers(sentence) if not number & there]
     if not texts or not all(number & _readings(given) for number in foreign):
         return "no"
-    said, words = _words(sentence), set(terms("\n".join(texts)))
+    said, words = _words(sentence), _said_by(*passages)
     if said and said.isdisjoint(words):  # of two scripts, no word is shared
         return "no" if sentence.isascii() and "".join(texts).isascii() else "doubt"
     # One word can make a sentence false ("built by elves"): the comparison that cites would let it pass.
-    if foreign or len(said - words) > len(said) // _WORDS_TO_ONE:
+    if foreign or not _has_nearly_all(words, said):
         return "doubt"
     return _compared(" ".join(sentence.split()), passages)
 
 
 def _compared(sentence: str, passages: Sequence[Passage]) -> Ruling:
-    return "yes" if any(cite(sentence, [passage]) for passage in passages) else "doubt"
+    if other_units(sentence, "\n".join(passage.text for passage in passages)):
+        return "doubt"
+    if any(cite(sentence, [passage]) for passage in passages):
+        return "yes"
+    # What stands below a heading is said of it, and of nothing else.
+    said = _words(sentence)
+    parts = (part for passage in passages for part in parted(passage))
+    return "yes" if any(_has_nearly_all(_said_by(part), said) and cite(sentence, [part]) for part in parts) else "doubt"
+
+
+def _said_by(*passages: Passage) -> set[str]:
+    """All terms of passages and of their titles."""
+    return set(terms("\n".join(f"{title_of(passage)}\n{passage.text}" for passage in passages)))
+
+
+def _has_nearly_all(words: Set[str], said: Set[str]) -> bool:
+    return len(said - words) <= len(said) // _WORDS_TO_ONE
 
 
 def _words(sentence: str) -> set[str]:
@@ -93,9 +113,13 @@ def shares_words(sentence: str, texts: str, enough: float = 0.5) -> bool:
 
 
 def has_number(value: float, passage: Passage) -> bool:
-    """Whether a number stands in a passage."""
-    wanted = format(value, "f").rstrip("0").rstrip(".") if "." in format(value, "f") else format(value, "f")
-    return any(wanted.lstrip("-") in number for number in numbers(f"{title_of(passage)}\n{passage.text}"))
+    """Whether a number stands in a passage; one below zero with its sign."""
+    wanted = format(abs(value), "f").rstrip("0").rstrip(".") if "." in format(value, "f") else format(abs(value), "f")
+    text = f"{title_of(passage)}\n{passage.text}"
+    if value >= 0:
+        return any(wanted in number for number in numbers(text))
+    tokens = [found for found in TOKEN.finditer(text) if found[0][0].isdecimal()]
+    return any(wanted in values(found[0]) and _BELOW_ZERO.search(text[: found.start()][-12:]) for found in tokens)
 
 
 def speaks_of(label: str, passage: Passage) -> bool:

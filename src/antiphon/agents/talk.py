@@ -31,13 +31,19 @@ class Talk(msgspec.Struct, frozen=True, kw_only=True):
     """A conversation as an agent sees it.
 
     `wish` is what the user said last. `plan` is the plan it answers, whose `question` is what the user asked for then.
-    `before` is what was said earlier, shortened, where it was anything but a plan. `attached` are pictures and documents.
+    `before` is what was said before that question, or before the wish where there is no plan, shortened. `attached` are
+    pictures and documents.
     """
 
     wish: str
     plan: Plan | None = None
     before: str = ""
     attached: tuple[wire.ImageContent | wire.DocumentContent, ...] = ()
+
+    @property
+    def asked(self) -> str:
+        """What is to be found out, in the user's words."""
+        return self.plan.question if self.plan is not None else self.wish
 
     @property
     def approves(self) -> bool:
@@ -67,13 +73,14 @@ def talk_of(steps: Sequence[wire.Step]) -> Talk:
     asked = [place for place, (who, _) in enumerate(turns) if who == "User"]
     wish = turns[asked[-1]][1] if asked else ""
     earlier = turns[: asked[-1]] if asked else []
-    begun = ""
-    for who, said in earlier:
-        if who == "User":
-            begun = begun if plan is not None else said
-        else:
+    begun, place = "", 0  # what the plan is made for, and where it was said
+    for number, (who, said) in enumerate(earlier):
+        if who != "User":
             plan = read_plan(said, begun)
-    before = "" if plan is not None else "\n\n".join(f"{who}: {said[:_LONGEST_TURN]}" for who, said in earlier[-4:])
+        elif plan is None:
+            begun, place = said, number
+    talked = earlier if plan is None else earlier[:place]
+    before = "\n\n".join(f"{who}: {said[:_LONGEST_TURN]}" for who, said in talked[-4:])
     return Talk(wish=wish, plan=plan, before=before, attached=tuple(attached))
 
 

@@ -19,9 +19,11 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon import signature, weights, wire
+from antiphon.app.media import MediaParts
 from antiphon.app.parts import Parts, tools_of
 from antiphon.app.tables import AGENTS, MODELS, STORES, TOOLS, load, named
 from antiphon.audit import Audit
+from antiphon.blobs import Depot, make
 from antiphon.bus.local import LocalBus
 from antiphon.catalog import Catalog, Served
 from antiphon.dispatch import Dispatch
@@ -32,12 +34,13 @@ from antiphon.limits import Allowance
 from antiphon.ports import Bus, Model, Sandbox, Store, Watcher
 from antiphon.repeats import Repeats
 from antiphon.run import Limits
-from antiphon.server import triggers, webhooks
+from antiphon.server import triggers, voices, webhooks
 from antiphon.server.admin import Admin
 from antiphon.server.edge import Edge, Noting
 from antiphon.server.operations import Health, Operations, Part, administrators, any_model
 from antiphon.server.routes import application
 from antiphon.settings import ModelSetting, Settings, SettingsError, ToolSetting, is_loopback
+from antiphon.stores.apart import Apart, Telling
 from antiphon.triggers import EngineInteractions, Triggers
 from antiphon.webhooks.deliveries import Deliveries
 
@@ -74,6 +77,16 @@ def _model(setting: ModelSetting, thoughts: Unsealed, progress: weights.Progress
         return model
 
 
+async def _models(
+    settings: Settings, thoughts: Unsealed, progress: weights.Progress, stack: AsyncExitStack
+) -> dict[str, Model]:
+    models: dict[str, Model] = {}
+    for setting in settings.models:
+        models[setting.name] = await asyncio.to_thread(_model, setting, thoughts, progress)
+        stack.push_async_callback(models[setting.name].aclose)
+    return models
+
+
 def _script(path: str) -> Any:
     script = load({}, "models", "antiphon.models.scripted:Script")
     if not path:
@@ -83,8 +96,8 @@ def _script(path: str) -> Any:
     return msgspec.convert(table, script)
 
 
-def _store(settings: Settings) -> Store:
-    store: Store
+def _store(settings: Settings) -> Telling:
+    store: Telling
     if settings.database is not None:
         with named("The database"):
             store = load(STORES, "stores", "postgres")(settings.database)
@@ -93,6 +106,13 @@ def _store(settings: Settings) -> Store:
     else:
         store = load(STORES, "stores", "sqlite")(settings.data / "antiphon.db")
     return store
+
+
+def _media(settings: Settings) -> Depot:
+    """Where large bytes are kept: those of conversations, and uploaded files."""
+    kept = str(settings.data / "blobs") if settings.data is not None else "memory"
+    with named("--media"):
+        return make(settings.media or ("postgres" if settings.database else kept), database=settings.database)
 
 
 async def _bus(settings: Settings, store: Store, key: bytes) -> Bus:
@@ -169,21 +189,23 @@ async def running(settings: Settings, progress: weights.Progress = weights.silen
         operations = Operations(content=settings.log_content)
         stack.callback(operations.close)
         thoughts = Unsealed()
-        models: dict[str, Model] = {}
-        for setting in settings.models:
-            models[setting.name] = await asyncio.to_thread(_model, setting, thoughts, progress)
-            stack.push_async_callback(models[setting.name].aclose)
-        store = operations.counted(_store(settings))
+        models = await _models(settings, thoughts, progress, stack)
+        blobs = _media(settings)
+        stack.push_async_callback(blobs.aclose)
+        store = operations.counted(Apart(_store(settings), blobs))
         stack.push_async_callback(store.aclose)
         with named("The database"):
             key = thoughts.key = await store.secret()
             await store.alone(shared=settings.nats is not None)
         keyring = Keyring(store.ledger, settings.keys, closed=not is_loopback(settings.host))
         await _check_keys(keyring, settings)
-        parts = Parts(settings, await stack.enter_async_context(AsyncExitStack()))
+        parts = Parts(settings, await stack.enter_async_context(AsyncExitStack()), blobs)
         with named("The embedder"):
             library: Library = parts.library
-        catalog = _catalog(settings, models)
+        await library.start()
+        media = MediaParts(settings, parts.kept, progress)
+        catalog = _catalog(settings, models, media)
+        models = media.models(models)
         tools = tools_of(settings, parts)
         for tool in tools.values():
             stack.push_async_callback(tool.aclose)
@@ -199,6 +221,8 @@ async def running(settings: Settings, progress: weights.Progress = weights.silen
             tools=tools,
             agents={name: load(AGENTS, "agents", name)() for name in AGENTS},
             watchers=beside.watchers,
+            processing=media.processing(library.obtain),
+            keep=library.keep,
             limits=Limits(silence=settings.silence, retention=settings.retention),
         )
         stack.push_async_callback(_stop, asyncio.create_task(_tell(parts, settings)))
@@ -211,12 +235,10 @@ async def running(settings: Settings, progress: weights.Progress = weights.silen
             dispatch.start()
         elif recovered := await engine.recover():
             logger.info("going on with %d interactions that the last stop cut short", recovered)
-        await library.start()
         stack.push_async_callback(_stop, asyncio.create_task(_sweep(engine, library, settings)))
+        more = [*beside.table(), *voices.table(media.speak)]
         largest = settings.largest_body
-        routes = application(
-            engine, catalog, beside.table(), Repeats(store.ledger), largest_body=largest, library=library
-        )
+        routes = application(engine, catalog, more, Repeats(store.ledger), largest_body=largest, library=library)
         edge = operations.around(_edge(routes, keyring, settings, stack))
         yield Application(edge, operations.health, partial(_drain, beside, dispatch, engine, bus))
 
@@ -248,10 +270,10 @@ def _watch(operations: Operations, engine: Engine, worker: bool, bus: Bus) -> No
     operations.watch(looked_at, running=engine.running, queue=bus.depth if bus.shared else None)
 
 
-def _catalog(settings: Settings, models: dict[str, Model]) -> Catalog:
+def _catalog(settings: Settings, models: dict[str, Model], media: MediaParts) -> Catalog:
     served = {name: Served(context_length=getattr(model, "context", None)) for name, model in models.items()}
     with named("aliases"):
-        return Catalog(served, settings.default or next(iter(models)), settings.aliases, AGENTS)
+        return Catalog(served, settings.default or next(iter(models)), settings.aliases, AGENTS, media.others())
 
 
 def _edge(routes: ASGIApp, keyring: Keyring, settings: Settings, stack: AsyncExitStack) -> ASGIApp:

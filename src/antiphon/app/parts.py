@@ -15,8 +15,9 @@ import msgspec
 
 from antiphon import wire
 from antiphon.app.tables import NEEDS, SANDBOX, SOURCES, TOOLS, UNSET, load, named
+from antiphon.blobs import Depot
 from antiphon.library import Library
-from antiphon.ports import Document, Session, Tool, Unreadable, Use
+from antiphon.ports import Document, Fetched, Session, Tool, Unreadable, Use
 from antiphon.settings import Settings, SettingsError, ToolSetting
 
 
@@ -34,7 +35,8 @@ class Unread:
 class Parts:
     """What tools are made from, each made when the first tool wants it."""
 
-    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+    def __init__(self, settings: Settings, stack: AsyncExitStack, blobs: Depot) -> None:
+        self._blobs = blobs
         self._settings = settings
         self._stack = stack  # of their own: they are closed after what uses them, however late they are made
         self.making = asyncio.Lock()
@@ -57,12 +59,12 @@ class Parts:
     @cached_property
     def read(self) -> Any:
         """What makes text of documents."""
-        return self._kept(load({}, "parts", "antiphon.media.reader:Reader")())
+        return self.kept(load({}, "parts", "antiphon.media.reader:Reader")())
 
     @cached_property
     def look(self) -> Any:
         """What makes pictures fit for a model."""
-        return self._kept(load({}, "parts", "antiphon.media.pictures:Pictures")())
+        return self.kept(load({}, "parts", "antiphon.media.pictures:Pictures")())
 
     @cached_property
     def sandbox(self) -> Any:
@@ -71,7 +73,7 @@ class Parts:
         own = {name: value for name, value in setting.options.items() if name in SANDBOX}
         limits = load({}, "parts", "antiphon.sandbox.jails:Limits")
         sizes = {name: own.pop(name) for name in ("memory", "disk") if name in own}
-        return self._kept(load({}, "parts", "antiphon.sandbox.boxes:Boxes")(**own, limits=limits(**sizes)))
+        return self.kept(load({}, "parts", "antiphon.sandbox.boxes:Boxes")(**own, limits=limits(**sizes)))
 
     def provider(self, source: str, options: dict[str, Any]) -> Any:
         """Where google_search looks; takes its own options out of the tool's."""
@@ -90,14 +92,22 @@ class Parts:
         except ImportError as error:
             read = Unread(str(error))
         embedder = load({}, "parts", "antiphon.index.embedders:embedder")(self._settings.embedder)
-        return self._kept(Library(self._settings.data, read, embedder=embedder))
+        return self.kept(
+            Library(self._settings.data, read, embedder=embedder, blobs=self._blobs, fetch=self._fetch_lazily)
+        )
+
+    async def _fetch_lazily(self, url: str, *, largest: int = 34 * 10**6, seconds: float = 20.0) -> Fetched:
+        """The guarded way to the web, made with its first use."""
+        got: Fetched = await self.fetch(url, largest=largest, seconds=seconds)
+        return got
 
     async def files(self, project: str, uri: str) -> tuple[str, bytes]:
         """Name and content of an uploaded file, by its URI."""
         name, _, content = await self.library.content(project, uri)
         return name, content
 
-    def _kept(self, part: Any) -> Any:
+    def kept(self, part: Any) -> Any:
+        """Have a part closed at the end."""
         self._stack.push_async_callback(part.aclose)
         return part
 

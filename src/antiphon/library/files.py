@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sqlite3
-from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -30,6 +31,12 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     created: float
     expires: float
+    source: Literal["UPLOADED", "GENERATED"] = "UPLOADED"
+
+    @property
+    def unique(self) -> str:
+        """What no other file is called, in whatever project and at whatever time."""
+        return hashlib.sha256(f"{self.project}\0{self.id}\0{self.created!r}".encode()).hexdigest()[:32]
 
     @property
     def shown(self) -> str:
@@ -58,11 +65,6 @@ class Files:
         values = (project, self._shelf.clock(), before if before is not None else 2**62, size)
         return await self._shelf.database.read(lambda connection: rows(connection, StoredFile, query, values))
 
-    async def path(self, project: str, id: str) -> tuple[StoredFile, Path]:
-        """A file and where its bytes are."""
-        file = await self.get(project, id)
-        return file, self._shelf.blobs.path(file.sha256)
-
     async def delete(self, project: str, id: str) -> None:
         """Take it away. Raises NotFound."""
         file = await self.get(project, id)
@@ -77,9 +79,18 @@ class Files:
 
     async def _erase(self, files: list[StoredFile]) -> None:
         for file in files:
-            async with self._shelf.lock:
-                await self._shelf.database.write(_deletion(file))
-                await self._shelf.forget(file.sha256)
+            await self._shelf.database.write(_deletion(file))
+            await self._shelf.blobs.drop([self.owner(file)])
+
+    def owner(self, file: StoredFile) -> str:
+        """Who holds its bytes."""
+        return self._shelf.owner("file", file.unique)
+
+    async def all_owners(self) -> dict[str, str]:
+        """Who should hold what, of all projects."""
+        query = "SELECT * FROM file"
+        found = await self._shelf.database.read(lambda connection: rows(connection, StoredFile, query))
+        return {self.owner(file): file.sha256 for file in found}
 
 
 def _deletion(file: StoredFile) -> Work[None]:
@@ -112,8 +123,8 @@ def insert(connection: sqlite3.Connection, file: StoredFile) -> None:
     gone = "DELETE FROM file WHERE project = ? AND id = ? AND expires <= ?"
     connection.execute(gone, (file.project, file.id, file.created)).close()
     query = (
-        "INSERT INTO file (project, id, display_name, file_name, mime_type, size, sha256, created, expires) "
-        "VALUES (:project, :id, :display_name, :file_name, :mime_type, :size, :sha256, :created, :expires)"
+        "INSERT INTO file (project, id, display_name, file_name, mime_type, size, sha256, created, expires, source) "
+        "VALUES (:project, :id, :display_name, :file_name, :mime_type, :size, :sha256, :created, :expires, :source)"
     )
     try:
         connection.execute(query, msgspec.structs.asdict(file)).close()

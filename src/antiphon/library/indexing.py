@@ -87,7 +87,7 @@ class Indexing:
             await self._fail(document, "Internal error encountered.")
 
     async def _index(self, document: StoredDocument) -> None:
-        body = await asyncio.to_thread(self._shelf.blobs.path(document.sha256).read_bytes)
+        (body,) = await self._shelf.blobs.get([document.sha256])
         async with asyncio.timeout(self._seconds):
             read = await self._read(body, document.mime_type, document.display_name)
         if not _has_text(read.leaves):

@@ -1,4 +1,8 @@
--- Files, stores and documents of all projects. Their bytes are in files beside this one, named by their SHA-256.
+-- Files, stores and documents of all projects. Their bytes are elsewhere, under their SHA-256.
+CREATE TABLE itself (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  id  TEXT NOT NULL            -- of this library among those that keep their bytes in the same place
+);
 CREATE TABLE file (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
   project TEXT NOT NULL,
@@ -10,6 +14,7 @@ CREATE TABLE file (
   sha256 TEXT NOT NULL,
   created REAL NOT NULL,
   expires REAL NOT NULL,
+  source TEXT NOT NULL DEFAULT 'UPLOADED',  -- or GENERATED
   UNIQUE (project, id)
 );
 CREATE INDEX file_of_blob ON file (sha256);

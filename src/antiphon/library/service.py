@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from antiphon import wire
+from antiphon.blobs import Depot, Gone
 from antiphon.index.chunks import Chunking
 from antiphon.index.collection import Hit, Mode, Value
 from antiphon.index.embedders import Embedder
-from antiphon.library.files import Files, id_of
+from antiphon.library.files import LIFETIME, Files, StoredFile, free_id, id_of, insert
 from antiphon.library.indexes import Indexes
 from antiphon.library.indexing import Indexing
-from antiphon.library.shelf import Quotas, Shelf
+from antiphon.library.obtaining import Obtaining
+from antiphon.library.shelf import Quotas, Shelf, new_id
 from antiphon.library.stores import Arrival, Operation, Stores, parse_filter
 from antiphon.library.stores import id_of as store_id
 from antiphon.library.uploads import Uploads
-from antiphon.ports import Read
+from antiphon.ports import Fetch, Read
 
+logger = logging.getLogger("antiphon.library")
 _OPERATIONS_KEPT = 30 * 86400.0  # seconds
 
 
 class Library:
     """What callers leave in the folder `data`; without one, in a folder that goes with the process.
 
-    `read` makes text of documents, `embedder` vectors of text (None searches by words only). `start` must be called
-    before anything is indexed.
+    `read` makes text of documents, `embedder` vectors of text (None searches by words only). Bytes are kept in `blobs`,
+    which others may use as well and which is not closed here; without it in the same folder. `fetch` is the way to the web
+    for media. `start` comes before all else.
     """
 
     def __init__(
@@ -39,13 +47,17 @@ class Library:
         quotas: Quotas = Quotas(),  # noqa: B008 - frozen
         reading: float = 600.0,
         clock: Callable[[], float] = time.time,
+        blobs: Depot | None = None,
+        fetch: Fetch | None = None,
+        largest: int = 100 * 2**20,
     ) -> None:
-        self._shelf = Shelf(data, quotas, clock)
+        self._shelf = Shelf(data, quotas, clock, blobs)
         self._indexes = Indexes(self._shelf.folder / "indexes", embedder)
         self._indexing = Indexing(self._shelf, self._indexes, read, reading)
         self.files = Files(self._shelf)
         self.stores = Stores(self._shelf, self._indexes, self._indexing.arrived)
         self.uploads = Uploads(self._shelf, self.files, self.stores)
+        self.obtain = Obtaining(self._shelf, self.files, fetch, largest)
 
     @property
     def embedding_model(self) -> str:
@@ -54,6 +66,9 @@ class Library:
 
     async def start(self) -> None:
         """Go on with what the last stop cut short."""
+        await self._shelf.start()
+        await self.uploads.recall()
+        await self._adopt()
         await self.sweep(self._shelf.clock())
         self._indexing.start()
 
@@ -70,6 +85,7 @@ class Library:
                 f"The file has {file.size} bytes; a document has at most {self._shelf.quotas.document}."
             )
         arrival = Arrival(
+            id=new_id(file.shown),
             display_name=file.shown,
             mime_type=file.mime_type,
             size=file.size,
@@ -104,19 +120,50 @@ class Library:
         id = id_of(uri)
         if id is None:
             raise wire.NotFound(f"'{uri[:200]}' names no file of this server.")
-        file, path = await self.files.path(project, id)
+        file = await self.files.get(project, id)
         if file.size > largest:
             raise wire.InvalidRequest(
                 f"The file 'files/{id}' has {file.size} bytes; at most {largest} can be read here."
             )
         try:
-            return file.shown, file.mime_type, await asyncio.to_thread(path.read_bytes)
-        except FileNotFoundError:  # deleted meanwhile
+            (body,) = await self._shelf.blobs.get([file.sha256])
+        except Gone:  # deleted meanwhile
             raise wire.NotFound(f"There is no file 'files/{id}'.") from None
+        return file.shown, file.mime_type, body
 
-    def path_of(self, sha256: str) -> Path:
-        """Where the bytes of a file or a document are."""
-        return self._shelf.blobs.path(sha256)
+    async def part(self, sha256: str, first: int, size: int) -> bytes:
+        """Up to `size` bytes of a file or a document, from `first` on. Raises Unavailable."""
+        return await self._shelf.blobs.part(sha256, first, size)
+
+    async def keep(self, project: str, body: bytes, mime_type: str, name: str) -> str:
+        """Make a file of what a model made; its URI, which is its name: `files/ID`. Raises RateLimited, Unavailable."""
+        now = self._shelf.clock()
+        file = StoredFile(
+            seq=0,
+            project=project,
+            id=free_id(),
+            display_name=name or None,
+            file_name=None,
+            mime_type=mime_type,
+            size=len(body),
+            sha256="",
+            created=now,
+            expires=now + LIFETIME,
+            source="GENERATED",
+        )
+        owner = self.files.owner(file)
+        (sha256,) = await self._shelf.blobs.put(owner, [body])
+
+        def work(connection: sqlite3.Connection) -> None:
+            self.uploads.check_room(connection, project, None, file.size)
+            insert(connection, msgspec.structs.replace(file, sha256=sha256))
+
+        try:
+            await self._shelf.database.write(work)
+        except wire.ApiError:
+            await self._shelf.blobs.drop([owner])
+            raise
+        return f"files/{file.id}"
 
     async def sweep(self, now: float) -> int:
         """Take away expired files, abandoned uploads and old operations; how many."""
@@ -130,12 +177,21 @@ class Library:
         await self._tidy()
         return swept
 
+    async def _adopt(self) -> None:
+        """Hold what has a row: where bytes were once kept by an older version, and after a backup was restored."""
+        for kind, rows in (("file", await self.files.all_owners()), ("document", await self.stores.all_owners())):
+            for owner in rows.keys() - await self._shelf.held(kind, settled=False):
+                try:
+                    await self._shelf.blobs.hold(owner, [rows[owner]])
+                except Gone as error:
+                    logger.warning("a %s has lost its bytes: %s", kind, error)
+
     async def _tidy(self) -> None:
-        """Take from the disk what no row names any more: a crash, or two things at once, may have left it there."""
-        async with self._shelf.lock:  # so that nothing arrives meanwhile
-            bytes_there = await asyncio.to_thread(self._shelf.blobs.kept)
-            for sha256 in bytes_there - await self._named("SELECT sha256 FROM file UNION SELECT sha256 FROM document"):
-                await asyncio.to_thread(self._shelf.blobs.remove, sha256)
+        """Let go of what no row names any more: a crash may have left it there."""
+        for kind, owners in (("file", self.files.all_owners), ("document", self.stores.all_owners)):
+            held = await self._shelf.held(kind, settled=True)  # first: a row may go meanwhile, and none of these come
+            if lost := sorted(held - (await owners()).keys()):
+                await self._shelf.blobs.drop(lost)
         indexes_there = await asyncio.to_thread(self._indexes.kept)  # first: a store has its row before its index
         for store in indexes_there - await self._named("SELECT id FROM store"):
             await self._indexes.erase(store)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon import wire
+from antiphon.blobs import Gone
 from antiphon.index import collection, filters
 from antiphon.index.chunks import Chunking
 from antiphon.index.collection import Hit, Mode, Value
@@ -63,6 +63,7 @@ class StoredDocument(msgspec.Struct, frozen=True, kw_only=True):
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """What is to become a document: bytes that are there, and what is said about them."""
 
+    id: str  # of the document: nobody else has it
     display_name: str
     mime_type: str
     size: int
@@ -137,17 +138,15 @@ class Stores:
             same = connection.execute("SELECT 1 FROM store WHERE seq = ? AND id = ?", (store.seq, id)).fetchone()
             if same is None:
                 raise wire.NotFound(f"There is no store 'fileSearchStores/{id}'.")
-            found = connection.execute("SELECT DISTINCT sha256 FROM document WHERE store = ?", (store.seq,)).fetchall()
+            found = connection.execute("SELECT id FROM document WHERE store = ?", (store.seq,)).fetchall()
             if found and not force:
                 raise wire.FailedPrecondition("Cannot delete non-empty FileSearchStore.")
             connection.execute("DELETE FROM document WHERE store = ?", (store.seq,))
             connection.execute("DELETE FROM operation WHERE store = ?", (store.seq,))
             connection.execute("DELETE FROM store WHERE seq = ?", (store.seq,))
-            return [sha256 for (sha256,) in found]
+            return [self.owner(document) for (document,) in found]
 
-        async with self._shelf.lock:
-            for sha256 in await self._shelf.database.write(work):
-                await self._shelf.forget(sha256)
+        await self._shelf.blobs.drop(await self._shelf.database.write(work))
         await self._indexes.erase(id)
 
     # ------------------------------------------------------------------ documents
@@ -177,18 +176,23 @@ class Stores:
             connection.execute("DELETE FROM document WHERE seq = ?", (document.seq,))
             connection.execute("UPDATE store SET updated = ? WHERE seq = ?", (self._shelf.clock(), document.store))
 
-        async with self._shelf.lock:
-            await self._shelf.database.write(work)
-            await self._shelf.forget(document.sha256)
+        await self._shelf.database.write(work)
+        await self._shelf.blobs.drop([self.owner(document.id)])
         await self._indexes.of(store).remove(id)
 
     async def add(self, project: str, store: str, arrival: Arrival) -> Operation:
         """Make a document of bytes that another already has, in the background."""
         await self.get(project, store)
-        async with self._shelf.lock:
-            if not await asyncio.to_thread(self._shelf.blobs.path(arrival.sha256).exists):
-                raise wire.NotFound("The file has just been deleted.")
+        owner = self.owner(arrival.id)
+        try:
+            await self._shelf.blobs.hold(owner, [arrival.sha256])
+        except Gone:
+            raise wire.NotFound("The file has just been deleted.") from None
+        try:
             id = await self._shelf.database.write(lambda connection: self.insert(connection, store, arrival, "import"))
+        except wire.ApiError:
+            await self._shelf.blobs.drop([owner])
+            raise
         self._arrived()
         return await self.operation(project, store, id, "import")
 
@@ -198,10 +202,8 @@ class Stores:
         if found is None:
             raise wire.NotFound(f"There is no store 'fileSearchStores/{store}'.")
         seq, now = found[0], self._shelf.clock()
-        (size,) = connection.execute("SELECT coalesce(sum(size), 0) FROM document WHERE store = ?", (seq,)).fetchone()
-        if size + arrival.size > self._shelf.quotas.store:
-            raise wire.RateLimited(f"A store has at most {self._shelf.quotas.store} bytes; this one has {size}.")
-        id, operation = new_id(arrival.display_name), new_id()
+        self.check_room(connection, seq, arrival.size)
+        id, operation = arrival.id, new_id()
         fields = {
             "store": seq, "id": id, "display_name": arrival.display_name, "mime_type": arrival.mime_type,
             "size": arrival.size, "sha256": arrival.sha256, "metadata": msgspec.json.encode(arrival.metadata),
@@ -217,6 +219,23 @@ class Stores:
         )
         connection.execute("UPDATE store SET updated = ? WHERE seq = ?", (now, seq))
         return operation
+
+    def check_room(self, connection: sqlite3.Connection, seq: int, size: int) -> None:
+        """Whether so many bytes more fit into a store. Raises RateLimited."""
+        query = "SELECT coalesce(sum(size), 0) FROM document WHERE store = ?"
+        (used,) = connection.execute(query, (seq,)).fetchone()
+        if used + size > self._shelf.quotas.store:
+            raise wire.RateLimited(f"A store has at most {self._shelf.quotas.store} bytes; this one has {used}.")
+
+    def owner(self, document: str) -> str:
+        """Who holds the bytes of a document."""
+        return self._shelf.owner("document", document)
+
+    async def all_owners(self) -> dict[str, str]:
+        """Who should hold what, of all stores."""
+        query = "SELECT id, sha256 FROM document"
+        found = await self._shelf.database.read(lambda connection: connection.execute(query).fetchall())
+        return {self.owner(id): sha256 for id, sha256 in found}
 
     def arrived(self) -> None:
         """There is a document to index."""

@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+Rows = Sequence[Sequence[str]]
+Table = Callable[[Rows], str]  # how a table is written
+
+
+def lines(rows: Rows) -> str:
+    """A line of `a | b` for each row: few characters, for what is searched."""
+    return "\n".join(" | ".join(row) for row in rows)
+
+
+def markdown(rows: Rows) -> str:
+    """A table as Markdown has it: the first row is its head, and all rows are equally long."""
+    columns = max(map(len, rows))
+    written = [f"| {' | '.join([*map(_cell, row), *[''] * (columns - len(row))])} |" for row in rows]
+    return "\n".join([written[0], f"|{' --- |' * columns}", *written[1:]])
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
 
 class Blocks:
-    """Paragraphs, headings with `#` in front, and tables with lines of `a | b`."""
+    """Paragraphs, headings with `#` in front, and tables as `table` writes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, table: Table = lines) -> None:
         self.heading = 0  # the level of the paragraph under way, 0 for text
-        self._blocks: list[str] = []
+        self._table = table
+        self._blocks: list[str | list[list[str]]] = []
         self._line: list[str] = []
         self._rows: list[list[str]] = []  # the cells of the row under way, and of the rows around it
+        self._is_closed = False
         self._cells: list[int] = []  # where the cell under way begins in the blocks, and those around it
-        self._table_ends = (
-            -1
-        )  # how many blocks there were after the last row: one more row at that place goes on with it
+
+    @property
+    def inside_table(self) -> bool:
+        """Whether a row is under way."""
+        return bool(self._rows)
+
+    def __len__(self) -> int:
+        """How many paragraphs and tables are done; the table under way is one of them."""
+        return len(self._blocks)
 
     def take(self) -> list[str]:
         """What is there, which is then forgotten."""
-        taken, self._blocks, self._table_ends = self._blocks, [], -1
-        return taken
+        taken, self._blocks = self._blocks, []
+        return [block if isinstance(block, str) else self._table(block) for block in taken]
 
     def write(self, text: str) -> None:
         """Add to the paragraph under way."""
@@ -39,22 +68,29 @@ class Blocks:
         self._cells.append(len(self._blocks))
 
     def end_cell(self, times: int = 1) -> None:
-        """The cell's paragraphs become one line of its row."""
+        """The cell's paragraphs become one line of its row; a table in it stays in that line."""
         if self._cells and self._rows:
             begin = self._cells.pop()
-            cell = " ".join(" ".join(self._blocks[begin:]).split())
+            inner = (block if isinstance(block, str) else lines(block) for block in self._blocks[begin:])
+            cell = " ".join(" ".join(inner).split())
             del self._blocks[begin:]
             self._rows[-1] += [cell] * times
 
     def end_row(self) -> None:
+        """Rows that follow on one another are one table."""
         cells = self._rows.pop() if self._rows else []
         while cells and not cells[-1]:
             cells.pop()
         if not cells:
             return
-        row = " | ".join(cells)
-        if self._table_ends == len(self._blocks) and self._blocks:
-            self._blocks[-1] += f"\n{row}"
+        last = self._blocks[-1] if self._blocks else ""
+        # A table in a cell begins with that cell.
+        if self._is_closed or isinstance(last, str) or (self._cells and self._cells[-1] == len(self._blocks)):
+            self._blocks.append([cells])
         else:
-            self._blocks.append(row)
-        self._table_ends = len(self._blocks)
+            last.append(cells)
+        self._is_closed = False
+
+    def end_table(self) -> None:
+        """The next row is another table's."""
+        self._is_closed = True

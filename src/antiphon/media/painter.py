@@ -7,20 +7,42 @@ it was taken, tricks on other decoders, data behind its end) stays behind.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from antiphon.media.headers import header_of
+from antiphon.media.jobs import Task
 from antiphon.ports import Picture, Unreadable
 
 if TYPE_CHECKING:
     from PIL import Image
 
+PIXELS = 64 * 10**6  # as it comes: the largest cameras' pictures, and 200 to 500 MB decoded
+
 _Kind = Literal["image/png", "image/jpeg"]
 _SMALLEST = 32  # pixels a side: models refuse less
 _QUALITIES = (85, 70, 50)
-_LOSSLESS = {"image/png", "image/gif", "image/bmp"}
+_LOSSLESS = {"PNG", "GIF", "BMP", "TIFF"}
+_FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "HEIF")
 _ORIENTATION = 0x0112  # its number in EXIF
 _WIDE = {"I", "I;16", "I;16B", "I;16L"}  # one channel of sixteen bits and more
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """How large a picture may be shown: `side` in pixels, `largest` in bytes."""
+
+    side: int
+    largest: int
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture as it may be shown, and of how many it is the first."""
+
+    picture: Picture
+    frames: int = 1
 
 
 def prepare() -> None:
@@ -31,33 +53,85 @@ def prepare() -> None:
         raise Unreadable("The server has no pillow for it: pip install 'antiphon[documents]'.") from None
     Image.preinit()
     Image.init()
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.options.DECODE_THREADS = 0  # none beside its own
+        pillow_heif.register_heif_opener()
 
 
 def paint(body: bytes, side: int, largest: int) -> Picture:
     """The picture within `side` pixels and `largest` bytes, as PNG or JPEG. Raises Unreadable."""
-    from PIL import Image, UnidentifiedImageError
-
     header = header_of(body)
     assert header is not None, "the caller has looked"
-    kind = header.mime_type.removeprefix("image/").upper()
-    # Another size than the header's would be a trick; Pillow says so before it decodes anything.
-    Image.MAX_IMAGE_PIXELS = header.width * header.height
+    with opened(body) as picture:
+        if picture.width * picture.height > header.width * header.height:
+            raise Unreadable("It is larger than it says.")
+        small = _small(picture, side)
+        mime_type, written = _written(_padded(small), largest, lossless=picture.format in _LOSSLESS)
+    return Picture(body=written, mime_type=mime_type, kind=header.mime_type, width=header.width, height=header.height)
+
+
+def show(body: bytes, asked: Frame) -> Shown:
+    """The same for a picture of any kind that Pillow opens, with the number of pictures in its file. Raises Unreadable."""
+    with opened(body) as picture:
+        width, height = picture.size
+        kind = f"image/{(picture.format or '').lower()}"
+        frames = frames_of(picture)
+        small = _small(picture, asked.side)
+        mime_type, written = _written(_padded(small), asked.largest, lossless=picture.format in _LOSSLESS)
+    return Shown(
+        picture=Picture(body=written, mime_type=mime_type, kind=kind, width=width, height=height), frames=frames
+    )
+
+
+def decoded(body: bytes, side: int) -> tuple[Image.Image, str, tuple[int, int], int]:
+    """The picture itself within `side` pixels, what it was, its size then, and how many there are. Raises Unreadable."""
+    with opened(body) as picture:
+        return _small(picture, side), picture.format or "", picture.size, frames_of(picture)
+
+
+@contextmanager
+def opened(body: bytes) -> Iterator[Image.Image]:
+    """A picture of a known kind and of a size that may be decoded. Raises Unreadable, also for what is wrong within."""
+    from PIL import Image, UnidentifiedImageError
+
+    Image.MAX_IMAGE_PIXELS = PIXELS  # Pillow looks before it decodes anything
     try:
-        with Image.open(io.BytesIO(body), formats=[kind]) as opened:
-            if opened.width * opened.height > header.width * header.height:
-                raise Unreadable("It is larger than it says.")
-            opened.draft("RGB", (side, side))  # JPEG: decoded no larger than needed
-            picture = _small(opened, side)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError):
+        with Image.open(io.BytesIO(body), formats=[kind for kind in _FORMATS if kind in Image.OPEN]) as picture:
+            if not 0 < picture.width * picture.height <= PIXELS:
+                raise Unreadable(
+                    f"It has {picture.width} x {picture.height} pixels; at most {PIXELS // 10**6} million are looked at."
+                )
+            yield picture
+    except Image.DecompressionBombError:
+        raise Unreadable(f"It has more than {PIXELS // 10**6} million pixels; no more are looked at.") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, ArithmeticError, KeyError, IndexError):
         raise Unreadable("It is broken.") from None
-    mime_type, small = _written(_padded(picture), largest, lossless=header.mime_type in _LOSSLESS)
-    return Picture(body=small, mime_type=mime_type, kind=header.mime_type, width=header.width, height=header.height)
+    except (TypeError, AttributeError, RuntimeError) as error:  # faults of decoders on odd files
+        if isinstance(error, RecursionError):
+            raise
+        raise Unreadable("It is broken.") from None
+
+
+def frames_of(picture: Image.Image) -> int:
+    """How many pictures a file has; one where it cannot say."""
+    try:
+        return min(int(getattr(picture, "n_frames", 1)), 10_000)
+    except (OSError, ValueError, SyntaxError, EOFError):
+        return 1
+
+
+def encoded(picture: Image.Image, largest: int, *, lossless: bool = True) -> tuple[_Kind, bytes]:
+    """A picture of our own making, as PNG or JPEG of at most `largest` bytes."""
+    return _written(_padded(picture), largest, lossless=lossless)
 
 
 def _small(picture: Image.Image, side: int) -> Image.Image:
     """Within `side` pixels, red, green and blue, on white where it can be seen through, turned as its EXIF says."""
     from PIL import Image, ImageOps
 
+    picture.draft("RGB", (side, side))  # JPEG: decoded no larger than needed
     turned = picture.getexif().get(_ORIENTATION, 1)
     if picture.mode in _WIDE:
         picture = picture.convert("I").point(lambda value: value / 256).convert("L")
@@ -108,3 +182,7 @@ def _saved(picture: Image.Image, kind: str, **options: int | bool) -> bytes:
     target = io.BytesIO()
     picture.save(target, kind, **options)
     return target.getvalue()
+
+
+TASK = Task(Frame, lambda _body, _asked: prepare(), lambda body, asked: paint(body, asked.side, asked.largest))
+SHOW = Task(Frame, lambda _body, _asked: prepare(), show)

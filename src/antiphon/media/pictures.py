@@ -7,7 +7,7 @@ Only the header is read here. What is too large is refused by it; the rest `medi
 from __future__ import annotations
 
 from antiphon.media.headers import header_of
-from antiphon.media.worker import Frame, Job
+from antiphon.media.painter import Frame
 from antiphon.media.workers import Workers
 from antiphon.ports import Picture, Unreadable
 
@@ -31,8 +31,7 @@ class Pictures(Workers):
         if not 0 < header.width * header.height <= _PIXELS:
             raise Unreadable(f"It is a picture ({header}); at most {_PIXELS // 10**6} million pixels are looked at.")
         frame = Frame(side=_SIDE, largest=_LARGEST)
-        job = Job(body=body, frame=frame, seconds=self._seconds, memory=self._memory, largest=_LARGEST)
         try:
-            return (await self._do(job)).picture
+            return await self._do("paint", body, frame, Picture, memory=self._memory, largest=2**20 + 8 * _LARGEST)
         except Unreadable as error:
             raise Unreadable(f"It is a picture ({header}) that cannot be shown. {error}") from None

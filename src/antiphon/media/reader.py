@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from antiphon.media.worker import Job
+from antiphon.media.parsing import Reading
 from antiphon.media.workers import Workers
-from antiphon.ports import Document, Unreadable
+from antiphon.ports import Document
 
 _NEEDED = ("pypdfium2", "trafilatura")
 
@@ -39,15 +39,6 @@ class Reader(Workers):
 
     async def __call__(self, body: bytes, mime_type: str | None = None, name: str | None = None) -> Document:
         """The text of a document; `mime_type` may carry a charset. Raises Unreadable, in words for the user."""
-        job = Job(
-            body=body,
-            mime_type=mime_type,
-            name=name,
-            seconds=self._seconds,
-            memory=self._memory,
-            largest=self._largest,
-        )
-        answer = await self._do(job)
-        if answer.document is None:
-            raise Unreadable("It is broken in a way that its reader does not know.")
-        return answer.document
+        asked = Reading(mime_type=mime_type, name=name, largest=self._largest)
+        most = 8 * self._largest + 2**20  # bytes, as it is encoded
+        return await self._do("read", body, asked, Document, memory=self._memory, largest=most)

@@ -62,19 +62,20 @@ def read_json(text: str) -> Document:
     return Document(leaves=(Leaf(spread if len(spread) < 4 * len(text) else text),))
 
 
-def read_table(text: str, separator: str | None = None) -> Document:
+def read_table(text: str, delimiter: str | None = None) -> Document:
     """CSV and TSV as rows of `a | b`; the separator is looked for where it is not known."""
-    separator = separator or _separator(text)
+    delimiter = delimiter or separator(text)
     rows: list[str] = []
     csv.field_size_limit(1 << 27)
     try:
-        for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
             rows.append(" | ".join(" ".join(cell.split()) for cell in row))
     except csv.Error:
         return Document(leaves=(Leaf(text),))
     return Document(leaves=(Leaf("\n".join(rows)),))
 
 
-def _separator(text: str) -> str:
+def separator(text: str) -> str:
+    """What stands between the cells, by the first line."""
     first = text[:4096].partition("\n")[0]
     return max(",;\t|", key=first.count)

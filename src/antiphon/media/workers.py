@@ -7,14 +7,18 @@ import os
 import signal
 import struct
 import sys
+from typing import TypeVar
 
 import msgspec
 
-from antiphon.media.worker import LENGTH, Answer, Job
+from antiphon.media.jobs import LENGTH, Answer, Job
 from antiphon.ports import Unreadable
 
 _GRACE = 5.0  # seconds that a worker may take beyond a document's own: to start, and to pass the answer on
 _BROKEN = (OSError, EOFError, msgspec.DecodeError, struct.error)  # TimeoutError and IncompleteReadError are among them
+
+
+_Value = TypeVar("_Value")
 
 
 class Workers:
@@ -29,8 +33,12 @@ class Workers:
         self._seconds = seconds
         self._patience = patience
 
-    async def _do(self, job: Job) -> Answer:
-        """The answer to a job. Raises Unreadable, in words for the user."""
+    async def _do(
+        self, task: str, body: bytes, asked: msgspec.Struct, made: type[_Value], *, memory: int, largest: int
+    ) -> _Value:
+        """What comes of a job (`media/jobs.py`). Raises Unreadable, in words for the user."""
+        question = msgspec.Raw(msgspec.msgpack.encode(asked))
+        job = Job(task=task, body=body, asked=question, seconds=self._seconds, memory=memory, largest=largest)
         try:
             async with asyncio.timeout(self._patience):
                 await self._places.acquire()
@@ -44,7 +52,7 @@ class Workers:
             self._places.release()
         if answer.reason:
             raise Unreadable(answer.reason)
-        return answer
+        return msgspec.msgpack.decode(answer.value, type=made)
 
     async def aclose(self) -> None:
         """End the workers."""

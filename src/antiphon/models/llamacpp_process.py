@@ -12,7 +12,8 @@ import faulthandler
 import os
 import signal
 import sys
-from typing import BinaryIO
+from collections.abc import Mapping
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -72,6 +73,12 @@ def _serve(config: Config) -> str:
     params.n_gpu_layers = config.gpu_layers
     if config.projector is not None:
         params.mmproj.path = config.projector
+    if config.gpu_layers == 0 or all(_is_processor(device) for device in xllamacpp.get_device_info()):
+        # What was read is attended to as matrices that the processor multiplies fast. With 3,000 tokens read, 38 more took
+        # 1.7 s as flash attention on f16, 1.5 s without it, and 1.2 s so; keys in f32 gained nothing.
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.cache_type_k = xllamacpp.ggml_type.GGML_TYPE_Q8_0
+        params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     # A conversation whose slot another one took is kept in memory and put back for its next turn: slots are chosen by
     # the longest common beginning, so no conversation has to be tied to one.
     params.cache_ram_mib = config.cache_mib
@@ -86,6 +93,10 @@ def _serve(config: Config) -> str:
     params.verbosity = 2
     _serve.server = xllamacpp.Server(params)  # type: ignore[attr-defined] # kept alive for the process's life
     return str(_serve.server.listening_address)  # type: ignore[attr-defined]
+
+
+def _is_processor(device: Mapping[str, Any]) -> bool:
+    return bool(device["type"].name.endswith("_CPU"))
 
 
 def _tell(report: BinaryIO, address: str) -> None:

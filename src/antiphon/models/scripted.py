@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon import wire
-from antiphon.ports import Call, Delta, Finish, Text, Thought, Tokens, Turn
+from antiphon.ports import Call, Delta, Finish, Text, Thought, Tokens, Turn, media_key
 
 _PIECE = re.compile(r"\S+\s*|\s+")
 
@@ -58,20 +58,23 @@ class ScriptedTurn(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Script(msgspec.Struct, forbid_unknown_fields=True):
-    """A whole script. `delay` is seconds before the first piece, `tokens_per_second` 0 for no waiting at all."""
+    """A whole script. `delay` is seconds before the first piece, `tokens_per_second` 0 for no waiting at all.
+
+    `modalities` is what it reads: without one of them it is a model that cannot, and the server makes it text.
+    """
 
     turns: list[ScriptedTurn] = []
+    modalities: frozenset[str] = frozenset({"text", "image", "audio", "video", "document"})
     tokens_per_second: float = 0
     delay: float = 0
 
 
 class Scripted:
-    """The back-end `scripted`. It reads every modality, by its name only."""
-
-    modalities = frozenset({"text", "image", "audio", "video", "document"})
+    """The back-end `scripted`. What it reads beside text it knows by its name only."""
 
     def __init__(self, script: Script | None = None) -> None:
         self._script = script or Script()
+        self.modalities = self._script.modalities
         self._seen: dict[str, int] = {}  # tokens of each conversation so far: what a real model would have cached
 
     async def stream(self, turn: Turn) -> AsyncIterator[Delta]:
@@ -100,7 +103,7 @@ class Scripted:
 
     def _choose(self, turn: Turn) -> ScriptedTurn:
         inputs = [step for step in turn.steps if isinstance(step, wire.UserInputStep)]
-        users = [text for step in inputs for text in _contents(step.content)]
+        users = [text for step in inputs for text in _contents(step.content, turn)]
         result = _last_result(turn.steps)
         for candidate in self._script.turns:
             recalled = _fits(candidate, users, result)
@@ -197,10 +200,15 @@ def _until_stop(text: str, stops: Sequence[str]) -> tuple[str, bool]:
     return (text[: min(places)], True) if places else (text, False)
 
 
-def _contents(content: Any) -> list[str]:
+def _contents(content: Any, turn: Turn) -> list[str]:
     if isinstance(content, str):
         return [content]
-    return [item.text for item in content or () if isinstance(item, wire.TextContent)]
+    shown = [one for item in content or () for one in turn.digests.get(_key(item, turn), (item,))]
+    return [item.text for item in shown if isinstance(item, wire.TextContent)]
+
+
+def _key(item: Any, turn: Turn) -> str:
+    return "" if isinstance(item, wire.TextContent) or not turn.digests else media_key(item)
 
 
 def _texts(turn: Turn) -> Iterator[str]:
@@ -208,14 +216,15 @@ def _texts(turn: Turn) -> Iterator[str]:
     yield turn.system_instruction or ""
     for step in turn.steps:
         if isinstance(step, wire.UserInputStep | wire.ModelOutputStep):
-            yield from _contents(step.content)
+            yield from _contents(step.content, turn)
         else:
             yield msgspec.json.encode(step).decode()
 
 
 def _last_result(steps: Sequence[wire.Step]) -> str | None:
     """The name of the call whose result came last, if nothing came after it but what a tool drew."""
-    words = [step for step in steps if not _is_figure(step)]
+    made_readable = wire.ProcessingCallStep | wire.ProcessingResultStep
+    words = [step for step in steps if not _is_figure(step) and not isinstance(step, made_readable)]
     last: Any = words[-1] if words else None
     if not isinstance(last, wire.ResultStep):
         return None

@@ -5,6 +5,7 @@ A part is one file in its folder and one row in `app.py`; its contract test runs
 
 from .agents import *  # noqa: F403
 from .bus import *  # noqa: F403
+from .media import *  # noqa: F403
 from .models import *  # noqa: F403
 from .stores import *  # noqa: F403
 from .tools import *  # noqa: F403

@@ -32,7 +32,9 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     answer as it is written; a back-end may then fetch it in one piece. `schema` asks for JSON of that shape,
     `json_object` for any JSON object. `calls` and `readings` say, by call id, how the model is to see the calls and the
     results of the server's own tools, `media` what such results show beside; where they are silent, a step is shown as
-    it is.
+    it is. `digests` says, by `media_key`, what stands in the place of media that the model cannot read. The answer is text
+    where `text` says so, and is spoken or drawn where `audio` or `image` give the format; `voices` are the speakers, and
+    `transcription` how speech is to be written down.
     """
 
     model: str
@@ -44,6 +46,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     calls: Mapping[str, Asked] = {}
     readings: Mapping[str, str] = {}
     media: Mapping[str, Sequence[wire.Media]] = {}
+    digests: Mapping[str, Sequence[wire.Content]] = {}
     tool_choice: ToolChoice = ToolChoice()
     schema: Mapping[str, Any] | None = None
     json_object: bool = False
@@ -53,12 +56,29 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int | None = None
     stop_sequences: tuple[str, ...] = ()
     thinking_level: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
+    text: bool = True
+    audio: wire.AudioFormat | None = None
+    image: wire.ImageFormat | None = None
+    voices: tuple[wire.SpeechConfig, ...] = ()
+    transcription: wire.TranscriptionConfig | None = None
 
 
 class Text(msgspec.Struct, frozen=True):
     """A piece of the answer's text."""
 
     text: str
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A picture that the model made, or a piece of sound: what follows on one another is one sound (see `Speak`)."""
+
+    content: wire.ImageContent | wire.AudioContent
+
+
+class Noted(msgspec.Struct, frozen=True):
+    """What is to be known of the text said just now: the times of its words, say."""
+
+    annotations: tuple[wire.Annotation, ...]
 
 
 class Thought(msgspec.Struct, frozen=True):
@@ -76,13 +96,20 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Tokens(msgspec.Struct, frozen=True):
-    """What was used, in tokens. `input` counts cached ones too; `thought` is not part of `output`."""
+    """What was used, in tokens. `input` counts cached ones too; `thought` is not part of `output`.
+
+    `media` is how many of the input were no text, by kind; `made` the same of the output. `searched` is how many queries an
+    agent sent to google_search, which stand in no step.
+    """
 
     input: int = 0
     output: int = 0
     thought: int = 0
     cached: int = 0
     tool_use: int = 0
+    media: tuple[tuple[str, int], ...] = ()
+    made: tuple[tuple[str, int], ...] = ()
+    searched: int = 0
 
     def then(self, call: Tokens) -> Tokens:
         """The counts of an interaction after one more model call.
@@ -99,6 +126,9 @@ class Tokens(msgspec.Struct, frozen=True):
             self.thought + call.thought,
             self.cached,
             self.tool_use + max(0, call.input - known),
+            self.media,
+            self.made or call.made,
+            self.searched,
         )
 
 
@@ -109,13 +139,15 @@ class Finish(msgspec.Struct, frozen=True):
     tokens: Tokens = Tokens()
 
 
-Delta = Text | Thought | Call | Finish
+Delta = Text | Made | Noted | Thought | Call | Finish
 
 
 class Model(Protocol):
     """A back-end: one method. Errors are raised as `wire.errors.ApiError`."""
 
     modalities: frozenset[str]  # what it reads: 'text', and 'image', 'audio', 'video', 'document' where it can
+
+    # Optional: `gives`, what it answers with where that is not text alone ('text', 'audio', 'image', 'transcription').
 
     def stream(self, turn: Turn) -> AsyncIterator[Delta]:
         """Yield the answer to `turn` piece by piece, `Finish` last."""
@@ -124,6 +156,11 @@ class Model(Protocol):
     async def aclose(self) -> None:
         """Free what the back-end holds."""
         ...
+
+
+def gives_of(model: Model) -> frozenset[str]:
+    """What a model can answer with."""
+    return getattr(model, "gives", None) or frozenset({"text"})
 
 
 class Resolution(Protocol):

@@ -159,9 +159,14 @@ def restrict(libc: Any, abi: int, readable: Iterable[str], writable: Iterable[st
     allow("/dev/null", _READ | _WRITE)
     for path in ("/dev/urandom", "/dev/random"):
         allow(path, _READ)
-    _checked(libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
+    forbid_privileges(libc)
     _checked(libc.syscall(_RESTRICT_SELF, rules, ctypes.c_uint(0)))
     os.close(rules)
+
+
+def forbid_privileges(libc: Any) -> None:
+    """No program that this process becomes has more rights than it: what filters ask for before they are put in force."""
+    _checked(libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
 
 
 def _ruleset(libc: Any, abi: int) -> tuple[int, int]:

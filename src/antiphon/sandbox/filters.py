@@ -68,9 +68,16 @@ _SIGNALS: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 _TRUNCATE: dict[str, tuple[int | None, int | None]] = {"truncate": (76, 45)}
 
+# Only for what has its program and all else that it needs already.
+_STARTING: dict[str, tuple[int | None, int | None]] = {
+    "execve": (59, 221), "execveat": (322, 281), "fork": (57, None), "vfork": (58, None),
+    "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200), "sendto": (44, 206), "sendmsg": (46, 211),
+}  # fmt: skip
+
 _CLONE, _CLONE3, _SOCKET, _MMAP, _IOCTL, _PRCTL, _PRLIMIT, _FCNTL = (
     (56, 220), (435, 435), (41, 198), (9, 222), (16, 29), (157, 167), (302, 261), (72, 25),
 )  # fmt: skip
+_THREAD = 0x10000  # CLONE_THREAD
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEW*
 _SHARED_ANONYMOUS = 0x21  # MAP_SHARED | MAP_ANONYMOUS
 _AF_UNIX = 1
@@ -141,32 +148,46 @@ class Filter:
         self._add(_RETURN, _ERRNO | errno.EPERM)
         self._add(_RETURN, _ALLOW)
 
+    def refuse_without(self, call: tuple[int, int], argument: int, bits: int, among: int) -> None:
+        """EPERM unless, of the bits `among`, the argument has just `bits`."""
+        self._add(_EQUAL, call[self._column], no=5)
+        self._add(_LOAD, _ARGUMENTS + 8 * argument)
+        self._add(_AND, among)
+        self._add(_EQUAL, bits, yes=1)
+        self._add(_RETURN, _ERRNO | errno.EPERM)
+        self._add(_RETURN, _ALLOW)
+
     def program(self) -> bytes:
         """An array of `struct sock_filter`."""
         return b"".join(struct.pack("=HBBI", *line) for line in [*self._code, (_RETURN, 0, 0, _ALLOW)])
 
 
-def _common() -> Filter:
-    made = Filter()
+def _common(made: Filter) -> None:
     made.refuse(_DENIED)
     made.refuse({"clone3": _CLONE3}, errno.ENOSYS)  # its flags are behind a pointer; the C library falls back to clone
     made.refuse_bits(_CLONE, 0, _NEW_NAMESPACES)
     made.refuse_all_bits(_MMAP, 3, _SHARED_ANONYMOUS)
     made.refuse_unless(_IOCTL, 1, _IOCTLS)
     made.refuse_if(_PRCTL, 0, (_SET_DUMPABLE,))
-    return made
 
 
 def namespaced() -> bytes:
     """For a box with namespaces of its own, the network's among them: sockets are local ones."""
-    made = _common()
+    made = Filter()
+    _common(made)
     made.refuse_unless(_SOCKET, 0, (_AF_UNIX,))
     return made.program()
 
 
 def beside(landlock: int) -> bytes:
     """For a box among the system's other processes, under a Landlock of that ABI: no sockets but pairs."""
-    made = _common()
+    made = Filter()
+    _beside(made, landlock)
+    return made.program()
+
+
+def _beside(made: Filter, landlock: int) -> None:
+    _common(made)
     made.refuse(_DENIED_BESIDE)
     made.refuse(_FAKED, 0)
     made.refuse_unless(_PRLIMIT, 0, (0,))  # the limits of other processes of the same user
@@ -175,4 +196,15 @@ def beside(landlock: int) -> bytes:
     if landlock < 6:
         made.refuse(_SIGNALS)
         made.refuse_if(_FCNTL, 1, _SET_OWNERS)
+
+
+def parsing(landlock: int) -> bytes:
+    """For a process that reads what came from outside, of itself alone: `beside`, and no program, process or socket more.
+
+    Threads it may start: some decoders do nothing without.
+    """
+    made = Filter()
+    made.refuse(_STARTING)
+    made.refuse_without(_CLONE, 0, _THREAD, _THREAD | _NEW_NAMESPACES)
+    _beside(made, landlock)
     return made.program()

@@ -11,7 +11,7 @@ from antiphon.index.collection import Value
 from antiphon.library import Library
 from antiphon.library.stores import Operation, Store, StoredDocument
 from antiphon.server import rest
-from antiphon.server.files import download
+from antiphon.server.files import file_of
 from antiphon.server.rest import Handler, timestamp
 from antiphon.wire import files as types
 
@@ -122,7 +122,7 @@ class Routes:
         if request.query_params.get("alt") != "media":
             raise wire.InvalidRequest("A download is asked for with alt=media.")
         document = await self._document(request)
-        return download(self._library.path_of(document.sha256), document.mime_type, document.display_name)
+        return await file_of(self._library, request, document, document.display_name)
 
     async def _document(self, request: Request) -> StoredDocument:
         store, document = request.path_params["store"], request.path_params["document"]

@@ -22,6 +22,7 @@ class MemoryStore:
         self._hidden: set[str] = set()
         self._children: dict[str, set[str]] = {}
         self._secret = secrets.token_bytes(32)
+        self._tell_erased: Callable[[Sequence[str]], None] = lambda ids: None
         self.ledger = MemoryLedger(clock)
 
     async def create(
@@ -115,6 +116,7 @@ class MemoryStore:
         current: str | None = id
         while current is not None and current in self._hidden and not self._children.get(current):
             row = self._rows.pop(current)
+            self._tell_erased([current])
             self._hidden.discard(current)
             self._children.pop(current, None)
             previous = row.record.previous_interaction_id
@@ -133,6 +135,10 @@ class MemoryStore:
             row.frames = b"".join(log.encode(event, seq) for seq, event in merged)
             row.compacted = True
         return len(expired) + len(long)
+
+    def on_erased(self, tell: Callable[[Sequence[str]], None]) -> None:
+        """Let `tell` know the ids of interactions that are erased."""
+        self._tell_erased = tell
 
     async def alone(self, *, shared: bool = False) -> None:
         """Nobody else can see it."""

@@ -94,6 +94,7 @@ class PostgresStore:
         self._opening = asyncio.Lock()
         self._pool: Any = None  # asyncpg has no types
         self._away = False
+        self._tell_erased: Callable[[Sequence[str]], None] = lambda ids: None
         self._alone: Alone | None = None
         self._creates: Lane[_Row, _Outcome] = Lane(lambda rows: self._write_together("create", rows))
         self._appends: Lane[_Row, _Outcome] = Lane(lambda rows: self._write_together("append", rows))
@@ -275,22 +276,29 @@ class PostgresStore:
             await self._on(work)
 
     async def delete(self, project: str, id: str) -> bool:
-        async def work(connection: Any) -> bool:
+        async def work(connection: Any) -> list[str] | None:
             async with connection.transaction():
                 await connection.execute(self._queries["lock_conversations"], [_sayable(id)])
                 hidden = await connection.fetch(self._queries["hide"], _sayable(id), project, self._clock())
-                if hidden:
-                    await self._erase(connection, [id])
-                return bool(hidden)
+                return await self._erase(connection, [id]) if hidden else None
 
-        return await self._on(work)
+        erased = await self._on(work)
+        self._tell_erased(erased or ())
+        return erased is not None
 
-    async def _erase(self, connection: Any, ids: list[str]) -> None:
-        """Erase hidden interactions and, going back, the hidden turns that nothing needs any more."""
+    def on_erased(self, tell: Callable[[Sequence[str]], None]) -> None:
+        """Let `tell` know the ids of interactions that a delete or a sweep of this server has erased, once they are gone."""
+        self._tell_erased = tell
+
+    async def _erase(self, connection: Any, ids: list[str]) -> list[str]:
+        """Erase hidden interactions and, going back, the hidden turns that nothing needs any more; which."""
+        erased: list[str] = []
         while ids:
-            erased = await connection.fetch(self._queries["erase"], ids)
+            found = await connection.fetch(self._queries["erase"], ids)
+            erased += [row["id"] for row in found]
             # Where two branches ended at once, each kept the turn they share.
-            ids = [row[0] for row in erased if row[0] is not None]
+            ids = [row["previous_id"] for row in found if row["previous_id"] is not None]
+        return erased
 
     # ------------------------------------------------------------------ reading
 
@@ -355,11 +363,13 @@ class PostgresStore:
             if not await connection.fetchval(queries["lock_sweep"]):
                 return None
             ids = [row[0] for row in await connection.fetch(queries["expired"], before, _EXPIRED)]
+            erased: list[str] = []
             if ids:
                 await connection.execute(queries["lock_conversations"], ids)
                 await connection.execute(queries["hide_expired"], ids)
-                await self._erase(connection, ids)
-            return len(ids)
+                erased = await self._erase(connection, ids)
+        self._tell_erased(erased)
+        return len(ids)
 
     async def _compact(self, connection: Any, before: float) -> int | None:
         queries = self._queries

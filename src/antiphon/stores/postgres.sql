@@ -117,7 +117,8 @@ UPDATE antiphon.interaction SET hidden = true
 WHERE id = $1 AND project = $2 AND NOT hidden AND expires > $3
 RETURNING id;
 
--- erase: erase what is hidden and has no later turn and, going back, what was only kept for it; says what stood before those
+-- erase: erase what is hidden and has no later turn and, going back, what was only kept for it; says which, and what stood
+-- before those
 WITH RECURSIVE gone (id, previous_id) AS (
   SELECT i.id, i.previous_id FROM antiphon.interaction i
   WHERE i.id = ANY($1::text[]) AND i.hidden
@@ -126,7 +127,7 @@ WITH RECURSIVE gone (id, previous_id) AS (
   SELECT p.id, p.previous_id FROM gone JOIN antiphon.interaction p ON p.id = gone.previous_id
   WHERE p.hidden AND NOT EXISTS (SELECT 1 FROM antiphon.interaction c WHERE c.previous_id = p.id AND c.id <> gone.id)
 )
-DELETE FROM antiphon.interaction i USING gone WHERE i.id = gone.id RETURNING i.previous_id;
+DELETE FROM antiphon.interaction i USING gone WHERE i.id = gone.id RETURNING i.id, i.previous_id;
 
 -- lock_sweep: whether this server is to sweep; while another does, there is nothing to do
 SELECT pg_try_advisory_xact_lock(1095652432, 2);

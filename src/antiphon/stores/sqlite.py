@@ -60,6 +60,7 @@ class SqliteStore:
         self._small = False  # whether that is one record or one segment
         self._handed, self._done = 0, 0  # how many times the thread was given something, and has done it
         self._took = 0.0  # seconds, the last commit
+        self._tell_erased: Callable[[Sequence[str]], None] = lambda ids: None
         self._writing = threading.Lock()
         self._writer = self._connect()
         _migrate(self._writer)
@@ -211,25 +212,32 @@ class SqliteStore:
     async def delete(self, project: str, id: str) -> bool:
         row = {"id": id, "project": project, "now": self._clock()}
 
-        def work(connection: sqlite3.Connection) -> bool:
+        def work(connection: sqlite3.Connection) -> list[str] | None:
             hidden = connection.execute(self._queries["hide"], row).rowcount == 1
-            if hidden:
-                self._erase(connection, id)
-            return hidden
+            return self._erase(connection, id) if hidden else None
 
-        return await self._write(work)
+        erased = await self._write(work)
+        self._tell_erased(erased or ())
+        return erased is not None
 
-    def _erase(self, connection: sqlite3.Connection, id: str | None) -> None:
-        """Erase a hidden interaction and, going back, the hidden turns that nothing needs any more."""
+    def on_erased(self, tell: Callable[[Sequence[str]], None]) -> None:
+        """Let `tell` know the ids of interactions that a delete or a sweep has erased, once they are gone."""
+        self._tell_erased = tell
+
+    def _erase(self, connection: sqlite3.Connection, id: str | None) -> list[str]:
+        """Erase a hidden interaction and, going back, the hidden turns that nothing needs any more; which."""
+        erased: list[str] = []
         while id is not None:
-            erased = connection.execute(self._queries["erase_leaf"], {"id": id}).fetchall()
-            id = erased[0][0] if erased else None
+            found = connection.execute(self._queries["erase_leaf"], {"id": id}).fetchall()
+            erased += [id] if found else []
+            id = found[0][0] if found else None
+        return erased
 
     async def sweep(self, now: float, compact_before: float) -> int:
         touched = 0
         while expired := self._read("expired", now=now, size=_BATCH):
             touched += len(expired)
-            await self._write(lambda connection, rows=expired: self._expire(connection, rows))  # type: ignore[misc]
+            self._tell_erased(await self._write(lambda connection, rows=expired: self._expire(connection, rows)))  # type: ignore[misc]
         while ended := self._read("uncompacted", before=compact_before, size=16):
             touched += len(ended)
             for (id,) in ended:
@@ -239,10 +247,12 @@ class SqliteStore:
             self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
         return touched
 
-    def _expire(self, connection: sqlite3.Connection, rows: Iterable[tuple[str]]) -> None:
+    def _expire(self, connection: sqlite3.Connection, rows: Iterable[tuple[str]]) -> list[str]:
+        erased: list[str] = []
         for (id,) in rows:
             connection.execute(self._queries["hide_expired"], {"id": id})
-            self._erase(connection, id)
+            erased += self._erase(connection, id)
+        return erased
 
     def _compact(self, connection: sqlite3.Connection, id: str) -> None:
         for stored in _stored(connection.execute(self._queries["get_claimed"], {"id": id}).fetchall()):

@@ -1,0 +1,106 @@
+"""The embedded Whisper, as this server holds it: a process that starts with the first sound, and stays."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from antiphon import wire
+from antiphon.media.hearing_process import LENGTH, Config, Piece, Said
+
+Weights = Callable[[], Path | str]
+
+_START = 120.0  # seconds for loading the weights, on a busy machine
+_LONGEST = 180.0  # seconds for half a minute of sound: many times what a slow processor needs
+_BROKEN = (OSError, EOFError, msgspec.DecodeError)  # TimeoutError and IncompleteReadError are among them
+_KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+
+
+class Whisper:
+    """Whisper with the weights in the folder that `weights` gives; it is asked in a thread, when the process starts.
+
+    One piece is listened to at a time: those of several sounds take turns.
+    """
+
+    def __init__(self, weights: Weights, *, threads: int | None = None, device: str = "cpu") -> None:
+        self._weights = weights
+        self._threads = threads or min(8, len(os.sched_getaffinity(0)))
+        self._device = device
+        self._turn = asyncio.Lock()
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, when there is one."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    async def hear(self, piece: Piece) -> Said:
+        """What is said in a piece. Raises Unavailable."""
+        async with self._turn:
+            try:
+                return await self._exchange(piece)
+            except _BROKEN:  # the process died; of something else, perhaps: once more
+                try:
+                    return await self._exchange(piece)
+                except _BROKEN:
+                    raise wire.Unavailable("The process that listens to speech ended over this sound.") from None
+
+    async def aclose(self) -> None:
+        """End the process; the next sound starts a new one."""
+        process, self._process = self._process, None
+        if process is not None:
+            await _end(process)
+
+    async def _exchange(self, piece: Piece) -> Said:
+        whole = False
+        try:
+            if self.pid is None:
+                await self._start()
+            said = await self._ask(msgspec.msgpack.encode(piece), _LONGEST)
+            whole = True
+        finally:
+            if not whole:  # also when nobody wants the answer any more: it would be taken for that to the next piece
+                await self.aclose()
+        if said.fault:
+            raise wire.Unavailable(f"Whisper could not listen to this sound: {said.fault}")
+        return said
+
+    async def _start(self) -> None:
+        folder = await asyncio.to_thread(self._weights)
+        # -P: no module is taken from the folder this server happens to stand in. The keys in its environment stay here.
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "antiphon.media.hearing_process"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={**{name: os.environ[name] for name in _KEPT if name in os.environ}, "LANG": "C.UTF-8"},
+            start_new_session=True,
+        )
+        config = Config(folder=str(folder), parent=os.getpid(), device=self._device, threads=self._threads)
+        try:
+            said = await self._ask(msgspec.msgpack.encode(config), _START)
+        except _BROKEN:
+            raise wire.Unavailable("The process that listens to speech does not start.") from None
+        if said.fault:
+            raise wire.Unavailable(f"Whisper cannot be loaded from {folder}: {said.fault}")
+
+    async def _ask(self, message: bytes, seconds: float) -> Said:
+        process = self._process
+        assert process is not None and process.stdin is not None and process.stdout is not None, "it was started so"
+        async with asyncio.timeout(seconds):
+            process.stdin.write(LENGTH.pack(len(message)) + message)
+            await process.stdin.drain()
+            header = await process.stdout.readexactly(LENGTH.size)
+            return msgspec.msgpack.decode(await process.stdout.readexactly(LENGTH.unpack(header)[0]), type=Said)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
