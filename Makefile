@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: help setup demo serve test test-unit check format bench torture eval-research cluster clean
+.PHONY: help setup demo serve test test-unit check format bench bench-media torture eval-research cluster clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,11 @@ format: setup    ## put the code in order
 bench: setup     ## every figure of docs/performance.md, in about ten minutes
 	$(BIN)/python -m bench.run
 	$(BIN)/python -m bench.embedded
+
+bench-media: setup  ## how well documents, pictures and speech are read and spoken, and decisions calibrated (an hour)
+	$(BIN)/python -m bench.documents --write
+	$(BIN)/python -m bench.speech --write
+	$(BIN)/python -m bench.hearing --write
 
 torture: setup   ## the torture suite over a cluster, half an hour
 	$(BIN)/python -m torture --topology cluster --minutes 30

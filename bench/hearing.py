@@ -93,6 +93,8 @@ _ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
 )
 ONES = [*_ONES.split(), "eighteen", "nineteen"]
+_ORDINALS = "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+ORDINALS = _ORDINALS.split()
 TENS = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 RESPELT = {
     "apologized": "apologised",
@@ -102,11 +104,23 @@ RESPELT = {
     "neighbors": "neighbours",
 }
 
+ABOUT = """\
+{count} English sentences of our own, spoken by Piper's voice (en_US joe, medium) and written down by Whisper base (8-bit,
+beam of 5) on this machine's processor, compared word by word. It is one clear voice in silence: recordings of people are
+harder. Other work took {share:.0%} of the machine; the processor's time does not know of it, the clock does.
+
+{table}
+
+What was heard otherwise:
+
+"""
+
 
 def words(text: str) -> list[str]:
     """The words as they are spoken: in small letters, without marks, numbers written out."""
     text = re.sub(r"(\d),(\d{3})", r"\1\2", text.lower().replace("€", " euros ").replace("-", " "))
     text = re.sub(r"\b(\d{1,2}):30\b", lambda found: f"half past {found[1]}", text)
+    text = re.sub(r"\b(\d|1[0-2])(st|nd|rd|th)\b", lambda found: ORDINALS[int(found[1])], text)
     found = re.findall(r"[a-zà-ÿ']+|\d+", text)
     return [word for each in found for word in (spelt(int(each)) if each.isdigit() else [one(each)])]
 
@@ -229,12 +243,8 @@ def main() -> None:
     near = Neighbours()
     rows, mistakes = asyncio.run(measure(chosen))
     rows += asyncio.run(long_one(chosen))
-    body = (
-        f"{len(chosen)} English sentences of our own, spoken by Piper's voice (en_US joe, medium) and written down by "
-        "Whisper base (8-bit, beam of 5) on this machine's processor. Compared word by word; one clear voice in silence: "
-        f"recordings of people are harder. Other work took {near.share():.0%} of the machine.\n\n{rows_table(rows)}\n\nWhat was heard otherwise:\n\n"
-        + "\n".join(f"- {' → '.join(line.split(' | '))}" for line in mistakes)
-    )
+    body = ABOUT.format(count=len(chosen), share=near.share(), table=rows_table(rows))
+    body += "\n".join(f"- {' → '.join(line.split(' | '))}" for line in mistakes)
     print(body)
     if options.write:
         publish("hearing", "Speech read back", "python -m bench.hearing --write", body)

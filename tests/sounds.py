@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import re
 import threading
 import wave
@@ -19,15 +18,11 @@ RATE = 16_000
 
 
 def samples(seconds: float, *, rate: int = RATE, hertz: float = 440.0) -> array[int]:
-    """A tone that swells and fades twice a second, so that its places differ."""
-    step = 2 * math.pi / rate
-    return array(
-        "h",
-        (
-            round(9000 * math.sin(hertz * step * at) * (1 + math.sin(math.pi * step * at)))
-            for at in range(round(seconds * rate))
-        ),
-    )
+    """A tone that swells and fades, so that its places differ."""
+    import numpy as np
+
+    at = 2 * np.pi * np.arange(round(seconds * rate)) / rate
+    return array("h", (9000 * np.sin(hertz * at) * (1 + np.sin(at / 2))).astype(np.int16).tobytes())
 
 
 def tone(seconds: float, **options: Any) -> bytes:
@@ -52,15 +47,22 @@ def coded(seconds: float, container: str, codec: str, rate: int = 44_100, layout
 
     file = io.BytesIO()
     with av.open(file, "w", format=container) as target:
-        stream = target.add_stream(codec, rate=rate, layout=layout)
+        stream = target.add_stream(codec, rate=rate, layout=layout, bit_rate=64_000)
         given = np.repeat(np.array(samples(seconds, rate=rate), np.int16), 2 if layout == "stereo" else 1)
-        frame = av.AudioFrame.from_ndarray(given.reshape(1, -1), format="s16", layout=layout)
-        frame.rate, frame.pts = rate, 0
-        size = stream.codec_context.frame_size or 1024
-        shaped = av.AudioResampler(stream.codec_context.format, layout, rate, frame_size=size)
-        for part in [*shaped.resample(frame), *shaped.resample(None), None]:
-            target.mux(stream.encode(part))
+        _mix(target, stream, given.reshape(1, -1), layout)
     return file.getvalue()
+
+
+def _mix(target: Any, stream: Any, given: Any, layout: str) -> None:
+    import av
+
+    rate = stream.codec_context.sample_rate
+    frame = av.AudioFrame.from_ndarray(given, format="s16", layout=layout)
+    frame.rate, frame.pts = rate, 0
+    size = stream.codec_context.frame_size or 1024
+    shaped = av.AudioResampler(stream.codec_context.format, layout, rate, frame_size=size)
+    for part in [*shaped.resample(frame), *shaped.resample(None), None]:
+        target.mux(stream.encode(part))
 
 
 def film(
@@ -79,7 +81,8 @@ def film(
     file = io.BytesIO()
     with av.open(file, "w", format=container) as target:
         stream = target.add_stream(codec, rate=fps, width=size[0], height=size[1], pix_fmt="yuv420p")
-        beside = target.add_stream(sound, rate=44_100, layout="mono") if sound else None
+        rate = 48_000 if sound == "libopus" else 44_100
+        beside = target.add_stream(sound, rate=rate, layout="mono", bit_rate=64_000) if sound else None
         for number in range(round(seconds * fps)):
             picture = np.full((size[1], size[0], 3), min(250, 20 * (number // fps)), np.uint8)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
@@ -87,13 +90,7 @@ def film(
             target.mux(stream.encode(frame))
         target.mux(stream.encode(None))
         if beside is not None:
-            given = np.array(samples(seconds, rate=44_100), np.int16).reshape(1, -1)
-            heard = av.AudioFrame.from_ndarray(given, format="s16", layout="mono")
-            heard.rate, heard.pts = 44_100, 0
-            size_ = beside.codec_context.frame_size or 1024
-            shaped = av.AudioResampler(beside.codec_context.format, "mono", 44_100, frame_size=size_)
-            for part in [*shaped.resample(heard), *shaped.resample(None), None]:
-                target.mux(beside.encode(part))
+            _mix(target, beside, np.array(samples(seconds, rate=rate), np.int16).reshape(1, -1), "mono")
     return file.getvalue()
 
 

@@ -74,6 +74,16 @@ class ChatServer:
         except Failed as error:
             raise self._disconnected(error) from error
 
+    async def completion(self, body: Body) -> bytes:
+        """Send `body`, which asks for no stream, and give the whole answer as it came. Raises ApiError."""
+        try:
+            with await self._origin.send(self._opening, msgspec.json.encode(body)) as answer:
+                if answer.status >= 300:
+                    raise await self._refusal(answer)
+                return await answer.read()
+        except Failed as error:
+            raise self._disconnected(error) from error
+
     async def read(self, path: str) -> Any:
         """The JSON that the server gives at `path` (from its root). Raises ApiError."""
         try:

@@ -154,16 +154,23 @@ def _settings(options: argparse.Namespace) -> Settings:
     }
     fields |= {name: value for name, value in given.items() if value not in (None, ())}
     fields["aliases"] = fields.get("aliases", {}) | _pairs(options.alias)
-    chosen = {"tools": _pairs(options.tool), "media_parts": {name: getattr(options, name) for name in _MEDIA_PARTS}}
-    for field, sources in chosen.items():
-        given = {name: settings.ToolSetting(source) for name, source in sources.items() if source}
-        fields[field] = fields.get(field, {}) | given
+    fields |= _sources(options, fields)
     keys = [*(options.api_key or ()), *filter(None, os.environ.get("ANTIPHON_API_KEYS", "").split(","))]
     fields["keys"] = settings.keys_of(keys)
     if not fields.get("models"):
         fields["models"] = (settings.STARTER_MODEL,)
     fields["data"] = None if options.memory else fields.get("data") or settings.data_directory()
     return Settings(**fields)
+
+
+def _sources(options: argparse.Namespace, fields: dict[str, Any]) -> dict[str, Any]:
+    """Tools, and what hears, speaks and draws: the command line's beside the file's."""
+    chosen = {"tools": _pairs(options.tool), "media_parts": {name: getattr(options, name) for name in _MEDIA_PARTS}}
+    found = {}
+    for field, sources in chosen.items():
+        given = {name: settings.ToolSetting(source) for name, source in sources.items() if source}
+        found[field] = fields.get(field, {}) | given
+    return found
 
 
 def _pairs(texts: Sequence[str] | None) -> dict[str, str]:

@@ -59,15 +59,7 @@ def wanted(request: wire.CreateInteraction, model: str, gives: frozenset[str]) -
     """What the request asks for, of a model called `model` that can answer with `gives`. Raises InvalidRequest."""
     formats = _formats(request)
     own = catalog.gives(model)
-    if own != "text" and own not in gives:
-        raise wire.InvalidRequest(f"'{model}' cannot answer: {_LACKING[own]}.")
-    asked = set(formats) | set(request.response_modalities or ())
-    if not asked:
-        asked = {"audio"} if "audio" in gives and (own == "audio" or "text" not in gives) else {"text"}
-        asked |= {"image"} & {own}
-    for kind in ("audio", "image"):
-        if kind in asked and kind not in gives:
-            raise wire.InvalidRequest(f"The model '{model}' cannot answer with {kind}: {_LACKING[kind]}.")
+    asked = _asked(request, formats, model, own, gives)
     text = formats.get("text", wire.TextFormat())
     found = Format(
         text="text" in asked,
@@ -78,6 +70,22 @@ def wanted(request: wire.CreateInteraction, model: str, gives: frozenset[str]) -
     )
     _check_settings(request, found, own)
     return _with_older(request, found, given="text" in formats)
+
+
+def _asked(
+    request: wire.CreateInteraction, formats: dict[str, Any], model: str, own: str, gives: frozenset[str]
+) -> set[str]:
+    """The kinds of content that are to be answered with; where nothing is said, what the model's name promises (`own`)."""
+    if own != "text" and own not in gives:
+        raise wire.InvalidRequest(f"'{model}' cannot answer: {_LACKING[own]}.")
+    asked: set[str] = {*formats, *(request.response_modalities or ())}
+    if not asked:
+        asked = {"audio"} if "audio" in gives and (own == "audio" or "text" not in gives) else {"text"}
+        asked |= {"image"} & {own}
+    for kind in ("audio", "image"):
+        if kind in asked and kind not in gives:
+            raise wire.InvalidRequest(f"The model '{model}' cannot answer with {kind}: {_LACKING[kind]}.")
+    return asked
 
 
 def voices(request: wire.CreateInteraction) -> tuple[wire.SpeechConfig, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -127,7 +128,9 @@ class Performer:
         """
         model = self._models[run.turn.model]
         modalities = reads(model, run.turn)
-        unread = self._processing.unread(run.turn.steps, modalities, run.readings.digests)
+        given = run.record.input
+        past = run.turn.steps[: -len(given)]
+        unread = self._processing.unread(past, given, modalities, run.readings.digests)
         if not unread:
             return
         room = 2 * context if (context := getattr(model, "context", None)) else _ROOM
@@ -140,6 +143,7 @@ class Performer:
         finally:
             for _, _, digest in work:
                 digest.cancel()
+            await asyncio.gather(*(digest for _, _, digest in work), return_exceptions=True)
 
     async def _show_processing(self, run: Run, part: Any, digest: Awaitable[Any]) -> None:
         index = len(run.state.steps)

@@ -23,6 +23,7 @@ _KINDS: dict[type[Any], str] = {
     wire.VideoContent: "video",
     wire.DocumentContent: "document",
 }
+_FIELDS: dict[type[Any], str] = {wire.UserInputStep: "content", wire.FunctionResultStep: "result"}
 # What models take as it is, where they take the kind at all.
 _NATIVE = {
     "image": {"image/png", "image/jpeg", "image/webp", "image/gif"},
@@ -41,7 +42,7 @@ def kind_of(part: Any) -> str | None:
 def media(steps: Sequence[wire.Step], path: str = "") -> Iterator[tuple[str, Any]]:
     """The media that users and their functions gave, and where they stand (`input[0].content[1]`)."""
     for place, step in enumerate(steps):
-        field = {wire.UserInputStep: "content", wire.FunctionResultStep: "result"}.get(type(step))
+        field = _FIELDS.get(type(step))
         items = getattr(step, field, None) if field and step.error is None else None
         for number, item in enumerate(items if isinstance(items, list) else ()):
             if isinstance(item, wire.FunctionResultStep):
@@ -53,7 +54,7 @@ def media(steps: Sequence[wire.Step], path: str = "") -> Iterator[tuple[str, Any
 def is_native(part: Any, modalities: frozenset[str]) -> bool:
     """Whether a model that reads `modalities` can be given a medium as it was sent."""
     kind = _KINDS[type(part)]
-    fits = part.mime_type is None or part.mime_type in _NATIVE[kind]
+    fits = (part.mime_type is None or part.mime_type in _NATIVE[kind]) and getattr(part, "resolution", None) is None
     return kind in modalities and bool(part.data) and fits and getattr(part, "processing", None) in (None, "static")
 
 
@@ -81,10 +82,16 @@ class Processing:
         self._missing = dict(missing or {})
         self._seconds = seconds
 
-    def unread(self, steps: Sequence[wire.Step], modalities: frozenset[str], read: Mapping[str, Any]) -> list[Any]:
+    def unread(
+        self,
+        past: Sequence[wire.Step],
+        given: Sequence[wire.Step],
+        modalities: frozenset[str],
+        read: Mapping[str, Any],
+    ) -> list[tuple[str, Any]]:
         """The media that a model of these modalities cannot take as they are, and of which nothing is `read` yet."""
         found: dict[str, tuple[str, Any]] = {}
-        for path, part in media(steps, "input"):
+        for path, part in (*media(past, "previous_interaction_id"), *media(given, "input")):
             if not is_native(part, modalities) and (key := media_key(part)) not in read:
                 found.setdefault(key, (path, part))
         return list(found.values())

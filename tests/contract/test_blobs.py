@@ -6,12 +6,14 @@ import asyncio
 import datetime
 import hashlib
 import random
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon import wire
@@ -228,6 +230,7 @@ moves = st.lists(
 )
 
 
+@settings(max_examples=20, deadline=None)
 @given(done=moves)
 def test_the_disk_and_the_memory_give_the_same_answers(tmp_path_factory: pytest.TempPathFactory, done: Any) -> None:
     async def body() -> None:
@@ -278,6 +281,48 @@ def test_a_folder_that_takes_nothing_is_unavailable(tmp_path: Path) -> None:
         await depot.aclose()
 
     asyncio.run(body())
+
+
+BUSY = """
+import asyncio, sys
+from antiphon.blobs import make
+
+async def body():
+    depot, me = make(sys.argv[1]), int(sys.argv[2])
+    print("begun", flush=True)
+    for count in range(10**6):
+        body = b"%d" % (count // 2) * 5000  # the others are at the same, or were, or will be
+        if count % 3 == me:
+            print(*await depot.put(f"v1_{me}_{count}", [body]), flush=True)
+        else:
+            (name,) = await depot.put(f"v1_{me}", [body])
+            assert await depot.get([name]) == [body]
+            await depot.drop([f"v1_{me}"])
+
+asyncio.run(body())
+"""
+
+
+def test_processes_that_are_killed_lose_nothing_that_somebody_was_given(tmp_path: Path) -> None:
+    folder = tmp_path / "media"
+    given: set[str] = set()
+    for _ in range(2):
+        command = [sys.executable, "-c", BUSY, str(folder)]
+        busy = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) for n in range(3)]
+        for process in busy:
+            assert process.stdout is not None and process.stdout.readline() == b"begun\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            busy[0].wait(0.5)
+        for process in busy:
+            process.kill()
+            said, faults = process.communicate()
+            assert faults == b""
+            given |= {line for line in said.decode().splitlines() if len(line) == 64}
+    assert given
+    for name in given:
+        assert sha((folder / name[:2] / name).read_bytes()) == name
+    for path in folder.glob("??/*"):
+        assert sha(path.read_bytes()) == path.name
 
 
 def test_bytes_on_the_disk_are_for_their_owner_alone(tmp_path: Path) -> None:

@@ -50,6 +50,15 @@ PRINTS = {
     "server_tool.py": "google_search_call\ngoogle_search_result\nmodel_output\nAn antiphon is sung in answer.",
     "tool_search.py": "tool_search_call\ntool_search_result\nfunction_call",
     "structured_output.py": "Pancakes",
+    "draw.py": r"A yellow sun stands over a calm sea.\n\n\(Drawn as a vector picture by .*\.\)\nsun.jpg image/jpeg",
+    "draw.mjs": "sun.png image/png",
+    "draw_edit.py": "yellow.png image/png\nred.png image/png",
+    "decisions.py": r"urgent 0.9 0.9\nabout repair 0.9\nanger 1.9\d* 0.9\n\d+ tokens, and of them read before: \d+",
+    "decisions.mjs": r"urgent 0.9\nabout repair",
+    "speech.py": "audio/l16 24000 audio",
+    "speech.mjs": "true joke.mp3",
+    "speech_two_speakers.py": "audio/wav",
+    "voices.py": r"en_US-joe-medium en-US - A voice of this machine.\n(\w+ en-US - Spoken by [^\n]*\n){2}Kore",
     "thinking.py": r"3 and 4 make 7. -> Seven.\n5 tokens of thought",
     "errors.py": r"Error code: 400 .*Missing input.*\nError code: 404 .*Did you mean.*\n"
     r"error event: service_unavailable The model has left.\nfailed",
@@ -58,6 +67,13 @@ PRINTS = {
 OTHERS = {"antiphon.toml", "scripted.toml", "test_my_program.py", "notes_search.py", "echo_model.py", "keys.sh"} | {
     "webhook_receiver.py",
     "webhook_config.py",
+    *("document.py", "document.mjs", "image.py", "image.mjs"),  # test_document_examples.py
+    *("files.py", "files.mjs", "files.sh"),  # test_files_examples.py
+    "audio.py",  # these five: test_hearing_examples.py
+    "audio.mjs",
+    "transcribe.py",
+    "transcribe.mjs",
+    "video.py",
 }
 
 

@@ -20,7 +20,7 @@ from antiphon import app, cli, intake, settings, wire
 from antiphon.models import scripted
 from antiphon.models.llamacpp import LlamaCpp
 from antiphon.models.openai_chat import OpenAIChat
-from antiphon.server import triggers, webhooks
+from antiphon.server import decisions, triggers, voices, webhooks
 from antiphon.server.operations import Operations
 from antiphon.server.routes import application
 from antiphon.tools.scripted import ToolScript
@@ -191,6 +191,7 @@ def test_every_field_that_is_refused_is_on_the_page_of_errors():
 def test_every_route_is_on_the_page_of_the_api_and_no_other():
     nothing: Any = SimpleNamespace(webhooks=None)  # nothing is asked of them
     tables = [*webhooks.table(nothing), *triggers.table(nothing), *Operations().table(nothing)]
+    tables += [*voices.table(None), *decisions.table({}, nothing)]
     router: Any = application(nothing, nothing, tables)
     routes = {
         f"{method} {re.sub(r':path}', '}', route.path)}"

@@ -160,7 +160,10 @@ def test_a_server_that_is_not_there_is_told():
 
 @pytest.mark.parametrize(
     ("config", "words"),
-    [({"voice": "Bob"}, "no voice 'Bob' at .*alloy.*Sulafat"), ({"language": "de"}, "'de' at .*languages.*none: ")],
+    [
+        ({"voice": "Bob"}, "no voice 'Bob' at .*alloy.*Sulafat"),
+        ({"language": "de"}, "'de' at .*languages that this server asks for: none"),
+    ],
 )
 def test_what_a_server_cannot_be_asked_is_refused(config, words):
     with pytest.raises(wire.InvalidRequest, match=words):
@@ -334,6 +337,24 @@ def test_who_leaves_in_the_middle_does_not_end_the_voice_of_others():
             assert await anext(pieces)
         assert await from_piper("Last.", [], piper)
         assert piper.pid == pid
+
+    with_piper(body)
+
+
+@pytest.mark.model
+def test_the_voice_is_loaded_while_the_answer_is_still_being_written():
+    async def body(piper):
+        written = asyncio.Event()
+
+        async def text():
+            await written.wait()
+            yield "One."
+
+        sounds = asyncio.create_task(anext(piper(text(), [], AudioFormat())))
+        while piper.pid is None:  # noqa: ASYNC110 - a process has no event to wait for
+            await asyncio.sleep(0)
+        written.set()
+        assert (await sounds).data
 
     with_piper(body)
 

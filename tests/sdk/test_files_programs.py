@@ -38,6 +38,8 @@ def test_the_python_client_uploads_imports_lists_and_deletes(server, version):
         "On cats text/plain 60 ACTIVE True",
         "10000000 True",
         "True True",
+        "True True UPLOADED",
+        "True",
         "None True",
         "['Cats again', 'On cats'] ['STATE_ACTIVE', 'STATE_ACTIVE']",
         "('year', 2020.0)",
@@ -54,6 +56,7 @@ def test_the_javascript_client_uploads_imports_lists_and_deletes(server, version
     assert said(server, [str(node), shutil.copy(PROGRAMS / "files.mjs", folder)]) == [
         "On cats text/plain 60 ACTIVE",
         "10000000 true",
+        "true",
         "true",
         "undefined true",
         "Cats again STATE_ACTIVE, On cats STATE_ACTIVE",

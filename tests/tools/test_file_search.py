@@ -329,7 +329,11 @@ def test_a_deleted_store_leaves_nothing_on_the_disk(tmp_path):
             store = await shelf.stores.create("p", None)
             await left(shelf, "A secret cat.", store.id)
             await shelf.stores.delete("p", store.id, force=True)
-            files = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent not in (tmp_path, tmp_path / "blobs")]
+            files = [
+                path
+                for path in tmp_path.rglob("*")
+                if path.is_file() and path.parent not in (tmp_path, tmp_path / "blobs")
+            ]
             assert files == []
 
     run(test())

@@ -7,6 +7,7 @@ import base64
 import io
 import random
 import wave
+from array import array
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -113,10 +114,8 @@ def test_a_place_far_on_in_a_long_file_is_the_right_one():
 
 
 def test_long_sound_is_taken_apart_where_it_is_quiet():
-    silence = [0] * (RATE // 2)
-    given = (
-        samples(22.0) + type(samples(0))("h", silence) + samples(22.0) + type(samples(0))("h", silence) + samples(5.0)
-    )
+    silence = array("h", [0] * (RATE // 2))
+    given = samples(22.0) + silence + samples(22.0) + silence + samples(10.0)
 
     async def cut(hearing: Hearing) -> list[tuple[float, int]]:
         sound = await hearing.decode(wav(given), Cut())
@@ -291,19 +290,27 @@ def test_the_segment_the_rate_and_the_layers_are_as_asked():
 def test_a_blind_model_is_told_and_gets_what_is_said_and_written():
     class Reads:
         async def __call__(self, medium: Medium, wanted: Wanted) -> Digest:
-            return Digest(parts=(wire.TextContent(text="EXIT"),))
+            return Digest(parts=(wire.TextContent(text="[image, 160 x 120 pixels, its text as read by OCR]\nEXIT"),))
 
         async def aclose(self) -> None:
             pass
 
-    async def both(hearing: Hearing) -> tuple[str, str]:
+    class ReadsNothing(Reads):
+        async def __call__(self, medium: Medium, wanted: Wanted) -> Digest:
+            raise Unreadable("OCR is not installed.")
+
+    async def every(hearing: Hearing) -> list[str]:
         medium = video(film(3.0, sound="aac"))
-        plain = await DigestVideo(hearing)(medium, Wanted())
-        read = await DigestVideo(hearing, pictures=Reads())(medium, Wanted())
-        return texts(plain), texts(read)
+        ways = [
+            DigestVideo(hearing),
+            DigestVideo(hearing, pictures=ReadsNothing()),
+            DigestVideo(hearing, pictures=Reads()),
+        ]
+        return [texts(await way(medium, Wanted())) for way in ways]
 
     with ear(heard("Hello.")) as server:
-        plain, read = with_hearing(both, url=server.url)
+        plain, unread, read = with_hearing(every, url=server.url)
+    assert unread == plain
     assert "this model sees no pictures, so that its frames cannot be shown]\n[the sound" in plain
     assert "[0:00] Hello." in plain
     assert "what is written in its frames follows]\n[0:00] EXIT\n[the sound" in read
@@ -369,6 +376,8 @@ def hostile() -> dict[str, bytes]:
     wave_ = bytearray(real["wav"])
     wave_[22:24] = (65_535).to_bytes(2, "little")
     made["65535 channels"] = bytes(wave_)
+    made["film of no known codec"] = real["avi"].replace(b"FMP4", b"ZZZZ")
+    made["sound of no known codec"] = real["wav"][:20] + b"\x77\x77" + real["wav"][22:]
     made["nothing"] = b""
     made["noise"] = chance.randbytes(100_000)
     made["text"] = b"This is no sound at all. " * 100
@@ -376,7 +385,7 @@ def hostile() -> dict[str, bytes]:
     made["a list of parts"] = b"ffconcat version 1.0\nfile '/etc/passwd'\n"
     made["a session"] = b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 9 RTP/AVP 0\n"
     made["a picture"] = b"\x89PNG\r\n\x1a\n" + chance.randbytes(500)
-    huge = bytearray(film(1.0, "avi"))
+    huge = bytearray(film(1.0, "avi", "rawvideo", fps=2))
     at = huge.find(b"strf") + 12
     huge[at : at + 8] = (60_000).to_bytes(4, "little") * 2
     made["frames of 3600 megapixels"] = bytes(huge)
@@ -406,6 +415,8 @@ def test_broken_and_hostile_files_are_read_as_far_as_they_go_or_refused():
     for name in ("noise", "text", "a playlist", "a list of parts", "a session", "a picture", "nothing"):
         assert ends[f"{name}, listen"] != "read", name
         assert ends[f"{name}, look"] != "read", name
+    assert "codec that is not known" in ends["film of no known codec, look"]
+    assert "codec that is not known" in ends["sound of no known codec, listen"]
     assert "pixels" in ends["frames of 3600 megapixels, look"]
-    hung = [name for name, end in ends.items() if "too long" in end or "ends its reader" in end]
-    assert hung == []
+    fell = ("too long", "ends its reader", "its reader does not know")
+    assert [name for name, end in ends.items() if any(words in end for words in fell)] == []

@@ -12,7 +12,8 @@ from antiphon.bus.local import LocalBus
 from antiphon.desk import stages
 from antiphon.engine import Engine
 from antiphon.models.scripted import Script, Scripted
-from antiphon.ports import Desk, Question, Segment
+from antiphon.ports import Desk, Digest, Medium, Question, Segment, Wanted
+from antiphon.processing import Processing
 from antiphon.stores.memory import MemoryStore
 from antiphon.tools.scripted import ScriptedTool, ToolScript
 
@@ -237,3 +238,69 @@ def test_what_an_agent_left_running_ends_with_it_and_is_counted() -> None:
         await on.aclose()
 
     run_async(body)
+
+
+class Reader(Clerk):
+    """Puts what came with the question before the model."""
+
+    async def run(self, desk: Desk) -> wire.InteractionStatus:
+        parts = [part for step in desk.steps if isinstance(step, wire.UserInputStep) for part in step.content or ()]
+        answer = await desk.ask(Question(parts=tuple(parts)))  # type: ignore[arg-type]
+        await desk.write(answer.text)
+        return "completed"
+
+
+class Writes:
+    """A digester: whatever it is given says `swordfish`."""
+
+    async def __call__(self, medium: Medium, wanted: Wanted) -> Digest:
+        return Digest(parts=(wire.TextContent(text="[document] swordfish"),))
+
+    async def aclose(self) -> None:
+        pass
+
+
+def test_an_agents_model_reads_the_documents_that_came_with_the_question() -> None:
+    async def body() -> None:
+        processing = Processing({"document": Writes()})
+        on = engine(MemoryStore(), Reader(), processing=processing)
+        script = {"modalities": ["text"], "turns": [{"when": "swordfish", "text": "I see a fish."}]}
+        on.models["m"] = Scripted(msgspec.convert(script, Script))  # type: ignore[index]
+        paper = {"type": "document", "data": "AAAA", "mime_type": "application/pdf"}
+        run = await on.create("p", request(input=[paper]))
+        assert run.task is not None
+        await asyncio.wait([run.task])
+        await on.aclose()
+        kinds = [str(step.__struct_config__.tag) for step in run.state.steps]
+        assert kinds == ["processing_call", "processing_result", "model_output"]
+        assert run.state.steps[-1].content == [wire.TextContent(text="I see a fish.")]  # type: ignore[union-attr]
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("cut", [None, 6, 8, 10])
+def test_what_an_agent_searched_for_is_counted_wherever_a_crash_cuts_it_short(cut: int | None) -> None:
+    async def body() -> None:
+        store = MemoryStore()
+        on = engine(store, Clerk())
+        run = await on.create("p", request())
+        assert run.task is not None
+        await asyncio.wait([run.task])
+        await on.aclose()
+        if cut is not None:
+            whole = await store.get("p", run.record.id)
+            assert whole is not None
+            store = MemoryStore()
+            frames = b"".join(log.split(whole.frames)[:cut])
+            await store.create(whole.record, "in_progress", Segment(1, cut, frames))
+            on = engine(store, Clerk())
+            await on.recover()
+            await asyncio.gather(*(live.task for live in on._live.values() if live.task is not None))
+            await on.aclose()
+        made = await store.get("p", run.record.id)
+        assert made is not None
+        usage = log.fold(log.decode(made.frames)).interaction.usage  # type: ignore[union-attr]
+        assert usage is not None and usage.grounding_tool_count is not None
+        assert [(one.type, one.count) for one in usage.grounding_tool_count] == [("google_search", 1)]
+
+    asyncio.run(body())

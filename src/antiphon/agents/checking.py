@@ -134,7 +134,7 @@ class Checker:
 
     async def _says(self, text: str, sources: Sequence[str]) -> bool | None:
         """Whether the model finds that the passages say it; None where it is not asked any more."""
-        if self._doubts <= 0:
+        if self._doubts <= 0 or (self._stages.slow and not self._thorough):
             return None
         self._doubts -= 1
         room = max(self._stages.desk.room // max(len(sources), 1), 400)
@@ -146,7 +146,7 @@ class Checker:
     async def _rewritten(self, sentence: Sentence, pool: Sequence[str]) -> Sentence | Dropped:
         """The sentence as its source has it. What is written anew must stand in the source's own words."""
         sources = [*sentence.sources, *self._library.nearest(sentence.text, pool)][:1]
-        if self._rewrites <= 0 or not sources:
+        if self._rewrites <= 0 or not sources or self._stages.slow:
             return Dropped(sentence.text, _NO_SOURCE)
         self._rewrites -= 1
         passage = self._library[sources[0]]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -30,7 +30,8 @@ from antiphon.agents.charts import Charts, charts_of, code, table
 from antiphon.agents.checking import Checker
 from antiphon.agents.evidence import Evidence
 from antiphon.agents.report import Ending, Report, plan_text, report
-from antiphon.agents.research_notes import Known, closest, known, unrepeated, verbatim
+from antiphon.agents.research_notes import Known, closest, known, not_said, unexplained, unrepeated, verbatim
+from antiphon.agents.research_reading import condensed, split
 from antiphon.agents.research_request import check
 from antiphon.agents.research_state import (
     EXHAUSTIVE,
@@ -64,7 +65,7 @@ _FEW = 4  # notes that need no outline
 _SENTENCES = 8  # of a section, twice as many where a model has ample room
 _AMPLE = 12_000  # characters
 _NOTES = 2  # of a slow model on one part
-_READ_SLOWLY = 2_600  # characters that a slow model reads for them
+_READ_SLOWLY = 2_200  # characters that a slow model reads for them
 _PARTS = 3  # of a question, for a small model: it repeats itself
 _FIGURES = 3  # notes with numbers, without which there is nothing to draw
 _AGAIN = 0.8  # a question as similar as this to one that was asked is the same
@@ -79,12 +80,7 @@ _NOTHING = "Nothing was found that answers this."
 
 
 class DeepResearch:
-    """The agent, within `budget`. `without` names parts of the loop that are left out, to see what each is worth.
-
-    They are `choice` (of pages by the model), `pages` (read at all), `missing` (further rounds), `entailment` (the model
-    asked whether a source says something), `rewriting`, `calculations`, `thinking` (aloud, of a small model), `subjects` (of
-    notes that lost theirs) and `outline`.
-    """
+    """The agent, within `budget`. `without` names parts (`research_state.PARTS`) that are left out."""
 
     def __init__(self, budget: Budget, without: Iterable[str] = ()) -> None:
         self._budget = budget
@@ -200,6 +196,8 @@ class _Research:
         else:
             return msgspec.structs.replace(before, leads=before.leads[: self._budget.parts])
         leads = answers.leads_of(found, "parts", most)
+        if before is None:
+            leads = answers.distinct(leads)
         others = tuple(lead for lead in leads if similar(lead.question, self._sought) < _WHOLE)
         if before is None and len(others) > 1:  # a part that is the whole question again finds nothing of its own
             leads = others
@@ -244,11 +242,15 @@ class _Research:
         if "missing" in self._without or (self._stages.spent() and not self._stages.known(name)):
             return ()
         asked = [notes.question for notes in found]
+        most = 1 if self._stages.slow else self._budget.follow_ups
 
         async def work() -> Leads:
             notes = closest(known(found).notes, self._question, self._room)
-            answer = await self._stages.ask(self._asking.missing(notes, asked, self._budget.follow_ups))
-            leads = answers.leads_of(answer, "missing", self._budget.follow_ups)
+            answer = await self._stages.ask(self._asking.missing(notes, asked, most))
+            leads = answers.leads_of(answer, "missing", most)
+            if not leads and self._small and "names" not in self._without:  # it sees no gap: a name may lead on
+                names = unexplained(closest(notes, self._question, 0), [self._question, *asked])
+                leads = tuple(Lead(f"What is {name}, and what is its value?", (name,)) for name in names[:most])
             return Leads(tuple(lead for lead in leads if all(similar(lead.question, old) < _AGAIN for old in asked)))
 
         return (await self._stages.once(name, Leads, work, told.leads)).leads
@@ -267,7 +269,8 @@ class _Research:
         read: tuple[str, ...] = ()
         if "pages" not in self._without:
             read = await self._read(f"{name} read", lambda: self._chosen(lead, found), lead.question)
-        own = self._library.ranked(lead.question, (*read, *found, *self._given))
+        before = self._library.of_pages(found)  # another part may have read a page that this one found, too
+        own = self._library.ranked(lead.question, (*read, *found, *before, *self._given))
         return await self._stages.once(f"{name} notes", Notes, lambda: self._noted(lead, own), told.notes)
 
     async def _searched(self, name: str, lead: Lead) -> Looked:
@@ -280,7 +283,8 @@ class _Research:
     async def _chosen(self, lead: Lead, found: Sequence[str]) -> list[str]:
         """The addresses of the pages that are worth reading."""
         most = self._budget.pages_each
-        ranked = self._library.ranked(lead.question, found)
+        # Where nobody chooses, the search's own order finds more than the words of what it shows (docs/research.md).
+        ranked = found if self._stages.slow else self._library.ranked(lead.question, found)
         pages = self._evidence.unread(self._library[id] for id in ranked)[:_MOST_PAGES]
         chosen = list(range(len(pages)))
         if len(pages) > most and "choice" not in self._without and not self._stages.slow:
@@ -306,29 +310,37 @@ class _Research:
     async def _noted(self, lead: Lead, ids: Sequence[str]) -> Notes:
         """What the passages closest to a part say on it. A note with a number that its passage lacks is none."""
         notes: list[Note] = []
-        room = min(self._room, _READ_SLOWLY) if self._stages.slow else self._room
-        shown = batched(self._library, ids, room, _MOST_PASSAGES, self._budget.batches)
-        passages = [[self._library[id] for id in batch] for batch in shown]
+        shown, passages = await asyncio.to_thread(self._shown, lead, ids)
         most = _NOTES if self._stages.slow else self._budget.notes
         said = await asyncio.gather(
             *(self._stages.ask(self._asking.notes(lead.question, batch, most)) for batch in passages)
         )
         for answer, batch in zip(said, shown, strict=True):
             notes += answers.notes_of(answer, batch)
-        if "subjects" not in self._without:
-            notes = [Note(with_subject(note.text, self._library[note.sources[0]]), note.sources) for note in notes]
         kept = await self._believed(notes)
+        if "subjects" not in self._without:
+            kept = [Note(with_subject(note.text, self._library[note.sources[0]]), note.sources) for note in kept]
         if not kept and shown:  # a model that had no time, or could not: the passages' own words
-            kept = verbatim(lead.question, shown[0], self._library)
+            kept = verbatim(lead.question, shown[0], self._library, 1 if any(said) else _NOTES)
         return Notes(lead.question, tuple(kept))
 
+    def _shown(self, lead: Lead, ids: Sequence[str]) -> tuple[list[list[str]], list[list[Passage]]]:
+        """The passages closest to a part, in batches, and what is shown of them: of a small model's, single sentences."""
+        if not self._small or "sentences" in self._without:
+            whole = batched(self._library, ids, self._room, _MOST_PASSAGES, self._budget.batches)
+            return whole, [[self._library[id] for id in batch] for batch in whole]
+        room = min(self._room, _READ_SLOWLY) if self._stages.slow else self._room
+        about = f"{lead.question} {' '.join(lead.queries)}"
+        found = condensed(about, self._library, ids, room * self._budget.batches)
+        batches = split(found, room)
+        return [list(batch) for batch in batches], [list(batch.values()) for batch in batches]
+
     async def _believed(self, notes: Sequence[Note]) -> list[Note]:
-        """Notes that their passages say. Those in doubt are asked about; a slow model's give way to the others."""
+        """Notes that their passages say. Those in doubt are asked about; a slow model's are left out."""
         sources = [[self._library[id] for id in note.sources] for note in notes]
         rulings = [ruling(note.text, passages) for note, passages in zip(notes, sources, strict=True)]
         if self._stages.slow or "entailment" in self._without:
-            least = "yes" if "yes" in rulings else "doubt"
-            return [note for note, found in zip(notes, rulings, strict=True) if found in ("yes", least)]
+            return [note for note, found in zip(notes, rulings, strict=True) if found == "yes"]
 
         async def believed(note: Note, passages: Sequence[Passage], found: Ruling) -> bool:
             if found != "doubt":
@@ -378,9 +390,9 @@ class _Research:
         """The direct answer, with what was worked out for it."""
         kept = closest(notes, self._question, self._room)
         shown = _numbered(kept)
+        rests = closest(notes, f"{sums.thought} {sums.answer}" if sums.answer else self._question, 0)[:3]
         if sums.answer:
-            spoken = [{"text": text, "sources": []} for text in (sums.thought, sums.answer)]
-            found: dict[str, Any] = {"sentences": spoken, "closing": sums.answer}
+            found = self._spoken(sums, rests, shown)
         else:
             worked_out = [f"{sum.about}: {sum.text}" for sum in checker.calculations]
             found = await self._stages.ask(self._asking.answer(kept, shown, worked_out), WRITING)
@@ -388,8 +400,7 @@ class _Research:
         section = await checker.section("", written, list(self._library))
         said = section.sentences
         if sums.answer or not said:  # the notes that it rests on, in their own words
-            rests = closest(notes, f"{sums.thought} {sums.answer}" if sums.answer else self._question, 0)[:3]
-            said = tuple({s.text: s for s in (*said, *checker.verbatim(rests, "run"))}.values())
+            said += not_said(checker.verbatim(rests, "run"), said)
         closing = checker.closing(answers.closing_in(found, self._question), said)
         used = numbers("\n".join([closing, *(sentence.text for sentence in section.sentences)]))
         worked = (
@@ -398,6 +409,13 @@ class _Research:
             if sum.sources and numbers(sum.result) <= used
         )
         return msgspec.structs.replace(section, sentences=(*said, *worked), closing=closing)
+
+    def _spoken(self, sums: Calculations, rests: Sequence[Note], shown: Mapping[str, int]) -> dict[str, Any]:
+        """What a small model thought aloud and answered, as sentences that point at the notes it rests on."""
+        named = [shown[id] for note in rests for id in note.sources if id in shown]
+        spoken = [{"text": text, "sources": named} for text in (sums.thought, sums.answer)]
+        closing = sums.answer if answers.wants_a_line(self._question) else ""
+        return {"sentences": spoken, "closing": closing}
 
     async def _outlined(self, notes: Sequence[Note]) -> Outline:
         whole = Outline((Heading("", tuple(range(len(notes)))),))

@@ -137,11 +137,7 @@ class Evidence:
         """What an outcome gives to read on a question, by page."""
         pages: dict[str, list[Passage]] = {}
         passages = outcome.passages or (self._said(outcome) if tool == "mcp_server" else ())
-        pieces = [
-            Passage(text, _sound(passage.citation))
-            for passage in passages
-            for text in carried(list(pieces_of(_whole(passage.text))))
-        ]
+        pieces = list(_pieces(passages, whole=tool == "url_context"))
         for piece in _closest(pieces, about):
             pages.setdefault(place_of(piece), []).append(piece)
         return [
@@ -167,6 +163,15 @@ class Evidence:
         title = ": ".join(filter(None, (step.server_name, step.name)))
         citation = wire.UrlCitation(url=servers.get(step.server_name), title=title or "mcp_server")
         return (Passage(text, citation),) if text else ()
+
+
+def _pieces(passages: Sequence[Passage], *, whole: bool) -> Iterator[Passage]:
+    """Passages in pieces, each with its heading. Those of a `whole` page stand one behind the other there."""
+    cut = [(_sound(passage.citation), list(pieces_of(_whole(passage.text)))) for passage in passages]
+    texts = iter(carried([text for _, texts in cut for text in texts]))
+    for citation, own in cut:
+        made = [next(texts) for _ in own]
+        yield from (Passage(text, citation) for text in (made if whole else carried(own)))
 
 
 def _whole(text: str) -> str:

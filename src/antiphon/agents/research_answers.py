@@ -11,11 +11,12 @@ from typing import Any, Literal, TypeGuard
 
 import msgspec
 
-from antiphon.agents.research_state import Heading, Lead, Note, Sentence
+from antiphon.agents.research_state import Heading, Lead, Note, Sentence, similar
 from antiphon.ports import Answer
-from antiphon.words import MARKER, plain, sentences
+from antiphon.words import MARKER, plain, sentences, terms
 
 _LONGEST_QUERY = 200
+_ALIKE = 0.7  # questions that are alike to this degree are one
 _LONGEST_QUESTION = 400
 _LONGEST_TEXT = 1000
 _BEGINS = re.compile(r"[\"'“‘«„]([^\W\d_]{2,20}:)[\"'”’»“]")  # how the user wants a line to begin
@@ -66,6 +67,20 @@ def leads_of(found: Mapping[str, Any], name: str, most: int) -> tuple[Lead, ...]
     return tuple(leads.values())[:most]
 
 
+def distinct(leads: Sequence[Lead]) -> tuple[Lead, ...]:
+    """Leads without those that ask what an earlier one asks: in nearly the same words, and of the same numbers."""
+    kept: list[Lead] = []
+    for lead in leads:
+        figures = _figures(lead.question)
+        if all(_figures(one.question) != figures or similar(one.question, lead.question) < _ALIKE for one in kept):
+            kept.append(lead)
+    return tuple(kept)
+
+
+def _figures(question: str) -> set[str]:
+    return {term for term in terms(question) if any(map(str.isdecimal, term))}
+
+
 def queries_of(found: Mapping[str, Any]) -> tuple[str, ...]:
     """Queries, each once."""
     given = found.get("queries")
@@ -94,6 +109,11 @@ def without_form(question: str) -> str:
     """A question without the sentence that says how the last line is to begin."""
     kept = [question[span.start : span.end] for span in sentences(question)]
     return " ".join(text for text in kept if not _BEGINS.search(text)) or question
+
+
+def wants_a_line(question: str) -> bool:
+    """Whether a question says how a line is to begin."""
+    return _BEGINS.search(question) is not None
 
 
 def unlabelled(sentences: Sequence[Sentence], question: str) -> tuple[Sentence, ...]:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from antiphon.agents.research_state import Library, Note, Notes, Section
+from antiphon.agents.research_state import Library, Note, Notes, Section, Sentence, similar
 from antiphon.agents.subjects import with_subject
 from antiphon.excerpts import GAP, relevance
 from antiphon.words import sentences, terms
 
 _SHORTEST, _LONGEST = 30, 400  # characters of a sentence that can be a note
 _VERBATIM = 3  # sentences of one look
+_VALUE = re.compile(r"[^\d.,;]{0,20}(?<![\w-])\d")  # behind a name
+_ALIKE = 0.6  # sentences as similar as this say the same
+# Words that are no words of a language: with underscores or digits in them, or capitals within; a version with its name.
+_NAME = re.compile(
+    r"(?<![\w.])(?:[A-Z][\w+-]* \d+\.\d+(?:\.\d+)+|[A-Za-z]\w*(?:[_-]\w+)*_\w+|[A-Za-z]+(?:-[A-Za-z]+)*-\d+\w*"
+    r"|[A-Z]+[a-z]+(?:-?[A-Z][a-z]+)+)(?!\w)"
+)
 
 
 class Known(NamedTuple):
@@ -33,6 +41,20 @@ def known(found: Sequence[Notes]) -> Known:
         else:
             notes[said] = note
     return Known(list(notes.values()), frozenset(look.question for look in found if look.notes))
+
+
+def unexplained(notes: Sequence[Note], asked: Sequence[str]) -> list[str]:
+    """Names in notes that nobody asked about, and that no note is headed by or gives the value of: settings, standards.
+
+    A note that only names what has the answer ("the regular vacuum_cost_limit value is used") leads on to it.
+    """
+    known = "\n".join([*asked, *(note.text.partition(": ")[0] for note in notes if ": " in note.text)]).casefold()
+    found = (name[0] for note in notes for name in _NAME.finditer(note.text) if not _VALUE.match(note.text, name.end()))
+    return [name for name in dict.fromkeys(found) if not _within(name.casefold(), known)]
+
+
+def _within(name: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
 
 
 def closest(notes: Sequence[Note], question: str, room: int) -> list[Note]:
@@ -55,7 +77,7 @@ def closest(notes: Sequence[Note], question: str, room: int) -> list[Note]:
     return [notes[place] for place in sorted(kept)]
 
 
-def verbatim(question: str, ids: Sequence[str], library: Library) -> list[Note]:
+def verbatim(question: str, ids: Sequence[str], library: Library, most: int = _VERBATIM) -> list[Note]:
     """The sentences of passages that have most to do with a question."""
     found = [
         Note(with_subject(" ".join(library[id].text[span.start : span.end].split()), library[id]), (id,))
@@ -65,7 +87,12 @@ def verbatim(question: str, ids: Sequence[str], library: Library) -> list[Note]:
     ]
     weights = relevance([note.text for note in found], terms(question))
     order = sorted((place for place in range(len(found)) if weights[place] > 0), key=lambda place: -weights[place])
-    return [found[place] for place in order[:_VERBATIM]]
+    return [found[place] for place in order[:most]]
+
+
+def not_said(sentences: Sequence[Sentence], said: Sequence[Sentence]) -> tuple[Sentence, ...]:
+    """Sentences that say something else than those that were said."""
+    return tuple(new for new in sentences if all(similar(new.text, old.text) < _ALIKE for old in said))
 
 
 def unrepeated(sections: Sequence[Section], answer: Section) -> list[Section]:

@@ -166,8 +166,8 @@ class Asking:
         return self._ask(
             "Answer the research question from the notes. 'thinking': in one to three short sentences, what the notes say "
             "of each thing that the question is about, with its value, and what must be done with the values, such as "
-            "80 / 16 = 5, in one unit; for a difference the larger minus the smaller. 'answer': the answer itself, in a "
-            "few words.",
+            "80 / 16 = 5, in one unit; for a difference the larger minus the smaller. Do not speak of notes. 'answer': the "
+            "answer itself, in a few words.",
             _object(thinking=_TEXT, answer=_TEXT),
             320,
             f"Notes, with their sources:\n{_cited(notes, numbers)}",

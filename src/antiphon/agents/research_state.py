@@ -76,6 +76,16 @@ EXHAUSTIVE = Budget(
 )
 
 
+# What can be left out of the loop, to see what it is worth: the choice of pages by the model, pages read at all, further
+# rounds, the model asked whether a source says something, sentences written anew, calculations, and the outline; of what is
+# done for small models: thinking aloud, the subjects of notes that lost theirs, names in notes as the next question where
+# no gap is seen, and single sentences shown in the place of passages.
+PARTS = (
+    "choice", "pages", "missing", "entailment", "rewriting", "calculations", "outline",
+    "thinking", "subjects", "names", "sentences",
+)  # fmt: skip
+
+
 class Lead(msgspec.Struct, frozen=True, omit_defaults=True):
     """A question to look into, and what to type into a search box for it."""
 
@@ -232,6 +242,11 @@ class Library:
 
     def __len__(self) -> int:
         return len(self._passages)
+
+    def of_pages(self, ids: Iterable[str]) -> list[str]:
+        """All passages of the pages that some passages are of."""
+        places = {place_of(self._passages[id]) for id in ids}
+        return [id for id, passage in self._passages.items() if place_of(passage) in places]
 
     def nearest(self, sentence: str, ids: Iterable[str]) -> list[str]:
         """The passages that have at least half of the words of a sentence, those with the most of them first."""

@@ -21,6 +21,7 @@ _LONGEST = 100  # characters of a subject
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s+(?P<said>\S.*)")
 _ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s+(?P<said>\S.*)")
 _NUMBER = re.compile(r"^(?:[A-Z]\.)?\d+(?:\.\d+)*\.?\s+")  # of a section
+_TERM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s+(?P<said>[`*_]\S.*)")
 _BARE = re.compile(r"[`*#¶]+|(?<!\w)_+|_+(?!\w)")
 
 
@@ -51,8 +52,10 @@ def parts_of(text: str) -> Iterator[Part]:
 def _subject(line: str, following: str | None) -> str:
     """What a line says that stands above others; "" of any other line."""
     heading = _HEADING.fullmatch(line)
-    item = _ITEM.fullmatch(line)
-    if heading is None and (item is None or following is None or not _ITEM.fullmatch(following)):
+    item = _TERM.fullmatch(line)
+    below = _ITEM.fullmatch(following or "")
+    # A term of a definition is set apart as code or in italics, and what it means is not: else it is a list of things.
+    if heading is None and (item is None or below is None or _TERM.fullmatch(following or "")):
         return ""
     marked = heading or item
     assert marked is not None

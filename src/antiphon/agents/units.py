@@ -43,18 +43,23 @@ def measured(text: str, *, words: bool = False) -> Iterator[Measured]:
         if not digits and not (words and token[0] in NUMBER_WORDS):
             continue
         following = found[place + 1] if place + 1 < len(found) else None
-        between = text[token.end() : following.start()] if following is not None else ""
-        sign = text[token.end() : token.end() + 2].strip()[:1]
-        unit = _UNITS.get(sign, "") if digits and not sign.isalpha() else ""
-        end = token.end()
-        if not unit and following is not None and between.strip(" \u00a0\u202f-") == "":
-            unit = _UNITS.get(following[0]) or _UNITS.get(following[0].lower(), "")
-            end = following.end() if unit else end
+        unit, end = _unit_behind(text, token.end(), following)
         if digits:
             there = values(token[0], following[0].lower() if following is not None else "")
         else:
             there = frozenset((NUMBER_WORDS[token[0]],))
         yield Measured(text[token.start() : end], there, unit)
+
+
+def _unit_behind(text: str, end: int, following: re.Match[str] | None) -> tuple[str, int]:
+    """The unit that stands behind a number, and where it ends: a sign, or the next word."""
+    sign = text[end : end + 2].strip()[:1]
+    if not sign.isalpha() and sign in _UNITS:
+        return _UNITS[sign], end
+    if following is None or text[end : following.start()].strip(" \u00a0\u202f-"):
+        return "", end
+    unit = _UNITS.get(following[0]) or _UNITS.get(following[0].lower(), "")
+    return unit, following.end() if unit else end
 
 
 def other_units(sentence: str, text: str) -> bool:

@@ -34,7 +34,7 @@ from antiphon.limits import Allowance
 from antiphon.ports import Bus, Model, Sandbox, Store, Watcher
 from antiphon.repeats import Repeats
 from antiphon.run import Limits
-from antiphon.server import triggers, voices, webhooks
+from antiphon.server import decisions, triggers, voices, webhooks
 from antiphon.server.admin import Admin
 from antiphon.server.edge import Edge, Noting
 from antiphon.server.operations import Health, Operations, Part, administrators, any_model
@@ -231,14 +231,12 @@ async def running(settings: Settings, progress: weights.Progress = weights.silen
         dispatch = Dispatch(engine, store, bus, slots=0 if settings.role == "api" else settings.slots)
         stack.push_async_callback(dispatch.aclose)
         _watch(operations, engine, settings.role == "worker", bus)
-        if bus.shared:
-            dispatch.start()
-        elif recovered := await engine.recover():
-            logger.info("going on with %d interactions that the last stop cut short", recovered)
+        await _go_on(engine, dispatch, bus)
         stack.push_async_callback(_stop, asyncio.create_task(_sweep(engine, library, settings)))
-        more = [*beside.table(), *voices.table(media.speak)]
-        largest = settings.largest_body
-        routes = application(engine, catalog, more, Repeats(store.ledger), largest_body=largest, library=library)
+        deciding = decisions.table(models, catalog.resolve, beside.watchers, largest_body=settings.largest_body)
+        more = [*beside.table(), *voices.table(media.speak), *deciding]
+        repeats = Repeats(store.ledger)
+        routes = application(engine, catalog, more, repeats, largest_body=settings.largest_body, library=library)
         edge = operations.around(_edge(routes, keyring, settings, stack))
         yield Application(edge, operations.health, partial(_drain, beside, dispatch, engine, bus))
 
@@ -254,6 +252,14 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         await self._edge(scope, receive, send)
+
+
+async def _go_on(engine: Engine, dispatch: Dispatch, bus: Bus) -> None:
+    """With what others submit, or with what the last stop cut short."""
+    if bus.shared:
+        dispatch.start()
+    elif recovered := await engine.recover():
+        logger.info("going on with %d interactions that the last stop cut short", recovered)
 
 
 async def _drain(beside: Beside, dispatch: Dispatch, engine: Engine, bus: Bus) -> None:

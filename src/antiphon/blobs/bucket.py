@@ -14,13 +14,14 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
-
-import aiohttp
-from yarl import URL
 
 from antiphon import __version__, wire
 from antiphon.blobs.sigv4 import NOTHING, Keys, encoded, query_of, signed
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
 
 _TRIES = 4
 SECONDS = 30.0  # for a request that sends and gets little; what is large has this much to begin, and between two pieces
@@ -28,6 +29,7 @@ _PIECE = 2**18
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 _KEY = re.compile(r"<Key>(.*?)</Key>", re.S)
 _MORE = re.compile(r"<NextContinuationToken>(.*?)</NextContinuationToken>", re.S)
+_LATER = (408, 429)  # the same may be asked again
 _CODE = re.compile(r"<Code>(.*?)</Code>", re.S)
 
 
@@ -50,16 +52,27 @@ class Bucket:
         of = environment.get
         region = said.get("region") or of("AWS_REGION") or of("AWS_DEFAULT_REGION") or "us-east-1"
         endpoint = said.get("endpoint") or of("AWS_ENDPOINT_URL_S3") or of("AWS_ENDPOINT_URL")
-        self._endpoint = URL(endpoint or f"https://s3.{region}.amazonaws.com")
-        if self._endpoint.scheme not in ("http", "https") or not self._endpoint.host or self._endpoint.user:
+        server = urlsplit(endpoint or f"https://s3.{region}.amazonaws.com")
+        if (
+            server.scheme not in ("http", "https")
+            or not server.hostname
+            or server.username
+            or not server.netloc.isascii()
+        ):
             raise ValueError("The endpoint of the store of media must look like https://host:port.")
+        self._origin = f"{server.scheme}://{server.netloc}"
+        self._host = server.netloc.removesuffix({"http": ":80", "https": ":443"}[server.scheme])
         self._region = region
         self._pause = pause  # doubled for each try that follows
         self._keys = _keys(environment)
         prefix = parts.path.strip("/")
-        self._path = f"{self._endpoint.path.rstrip('/')}/{parts.netloc}"
+        self._path = f"{server.path.rstrip('/')}/{parts.netloc}"
         self._prefix = f"{prefix}/" if prefix else ""
-        self._session: aiohttp.ClientSession | None = None
+        import aiohttp  # loaded by those who use it
+        import yarl
+
+        self._http, self._url = aiohttp, yarl.URL
+        self._session: ClientSession | None = None
 
     async def put(self, key: str, body: bytes) -> None:
         """Make an object, or make it anew."""
@@ -122,16 +135,14 @@ class Bucket:
         for left in reversed(range(_TRIES)):
             try:
                 status, answer = await self._once(method, path, said, headers or {}, body, payload)
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            except (self._http.ClientError, TimeoutError, OSError) as error:
                 if not left:
                     raise wire.Unavailable(f"The store of media cannot be reached ({type(error).__name__}).") from error
             else:
                 if 200 <= status < 300 or status in fine:
                     return status, answer
-                if not left or (status < 500 and status not in (408, 429)):
-                    code = _CODE.search(answer.decode(errors="replace"))
-                    why = html.unescape(code[1])[:100] if code else "no reason given"
-                    raise wire.Unavailable(f"The store of media refuses: {why} (HTTP {status}).")
+                if not left or not (status >= 500 or status in _LATER):
+                    raise _refused(status, answer)
             await asyncio.sleep(pause)
             pause *= 2
         raise AssertionError("the last try returns or raises")
@@ -139,9 +150,8 @@ class Bucket:
     async def _once(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes | Path, payload: str
     ) -> tuple[int, bytes]:
-        host = self._endpoint.raw_authority
-        sent = signed(self._keys, self._region, method, host, path, query, headers, payload, time.time())
-        url = self._endpoint.origin().join(URL(f"{path}?{query}" if query else path, encoded=True))
+        sent = signed(self._keys, self._region, method, self._host, path, query, headers, payload, time.time())
+        url = self._url(f"{self._origin}{path}" + (f"?{query}" if query else ""), encoded=True)
         data: io.BytesIO | AsyncIterator[bytes] | None = None
         if isinstance(body, Path):
             sent["content-length"] = str((await asyncio.to_thread(body.stat)).st_size)
@@ -149,9 +159,26 @@ class Bucket:
         elif method == "PUT":
             data = io.BytesIO(body)  # sent in pieces
         if self._session is None:
-            self._session = _session()
+            self._session = self._open()
         async with self._session.request(method, url, headers=sent, data=data, allow_redirects=False) as answer:
             return answer.status, await answer.read()
+
+    def _open(self) -> ClientSession:
+        return self._http.ClientSession(
+            connector=self._http.TCPConnector(limit=32),
+            headers={"user-agent": f"Antiphon/{__version__}", "accept-encoding": "identity"},
+            skip_auto_headers=("content-type",),
+            cookie_jar=self._http.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            timeout=self._http.ClientTimeout(total=None, sock_connect=SECONDS, sock_read=SECONDS),
+        )
+
+
+def _refused(status: int, answer: bytes) -> wire.Unavailable:
+    code = _CODE.search(answer.decode(errors="replace"))
+    why = html.unescape(code[1])[:100] if code else "no reason given"
+    return wire.Unavailable(f"The store of media refuses: {why} (HTTP {status}).")
 
 
 def _keys(environment: Mapping[str, str]) -> Keys:
@@ -159,18 +186,6 @@ def _keys(environment: Mapping[str, str]) -> Keys:
     if not id or not secret:
         raise ValueError("The keys of the store of media are missing: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
     return Keys(id, secret, environment.get("AWS_SESSION_TOKEN") or None)
-
-
-def _session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=32),
-        headers={"user-agent": f"Antiphon/{__version__}", "accept-encoding": "identity"},
-        skip_auto_headers=("content-type",),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=SECONDS, sock_read=SECONDS),
-    )
 
 
 async def _read(path: Path) -> AsyncIterator[bytes]:

@@ -50,11 +50,10 @@ def name_of(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def name_of_file(path: Path) -> tuple[str, int]:
-    """The name of what is in a file, and how many bytes that is."""
+def name_of_file(path: Path) -> str:
+    """The name of what is in a file."""
     with path.open("rb") as file:
-        name = hashlib.file_digest(file, "sha256").hexdigest()
-        return name, file.seek(0, 2)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def gone(name: str) -> Gone:

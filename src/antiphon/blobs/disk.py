@@ -1,13 +1,14 @@
 """A folder of this machine's: each content is a file named by its SHA-256, who holds what stands in a small SQLite beside.
 
-Whoever puts bytes holds them first and writes them then; whoever lets go of them removes the file while no other can
-begin to hold it. So what is held is there, whatever several processes do at once, and whenever one of them is killed.
+Bytes are written and flushed under no name yet; they get it, and somebody who holds them, in one transaction. Whoever lets
+go of them removes the file within a transaction too. So what somebody was given is there, whatever several processes do at
+once, and whenever one of them is killed. At worst a file is left that nobody holds, until the same bytes come again; or
+somebody who was letting go still stands here, and must let go again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import secrets
 import shutil
@@ -47,15 +48,36 @@ class DiskBlobs:
         self._tidied = False
 
     async def put(self, owner: str, bodies: Sequence[bytes]) -> list[str]:
-        names = await asyncio.to_thread(lambda: [name_of(body) for body in bodies])
-        await self._hold(owner, names)
-        await _on_disk(self._write, dict(zip(names, bodies, strict=True)))
+        if not bodies:
+            return []
+        names, coming = await _on_disk(self._write, bodies)
+        contents = dict(zip(names, bodies, strict=True))
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany(_HOLD, [(owner, name, self._clock()) for name in contents]).close()
+            for name, body in contents.items():
+                if not self._path(name).exists():  # it was, and went meanwhile, where nothing is coming
+                    self._keep(coming.pop(name) if name in coming else self._come(body), name)
+
+        try:
+            await self._database.write(work)
+        finally:
+            for left in coming.values():
+                await asyncio.to_thread(left.unlink, missing_ok=True)
         return names
 
     async def take(self, owner: str, path: Path) -> str:
-        name, _ = await _on_disk(name_of_file, path)
-        await self._hold(owner, [name])
-        await _on_disk(self._move, path, name)
+        name = await _on_disk(self._flushed, path)
+        here = path if await _on_disk(self._is_near, path) else await _on_disk(self._copied, path)
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(_HOLD, (owner, name, self._clock())).close()
+            if not self._path(name).exists():
+                self._keep(here, name)
+
+        await self._database.write(work)
+        for left in (path, here):
+            await asyncio.to_thread(left.unlink, missing_ok=True)
         return name
 
     async def hold(self, owner: str, names: Sequence[str]) -> None:
@@ -100,38 +122,39 @@ class DiskBlobs:
 
     # ------------------------------------------------------------------ inside
 
-    async def _hold(self, owner: str, names: Sequence[str]) -> None:
-        rows = [(owner, name, self._clock()) for name in names]
-        await self._database.write(lambda connection: connection.executemany(_HOLD, rows).close())
-
     def _path(self, name: str) -> Path:
         return self._folder / name[:2] / name
 
-    def _write(self, bodies: dict[str, bytes]) -> None:
-        for name, body in bodies.items():
-            if not self._path(name).exists():
-                coming = self._room()
-                with coming.open("xb") as file:
-                    file.write(body)
-                    file.flush()
-                    os.fsync(file.fileno())
-                self._keep(coming, name)
+    def _write(self, bodies: Sequence[bytes]) -> tuple[list[str], dict[str, Path]]:
+        """The names of bytes, and where those are that are not here yet."""
+        names = [name_of(body) for body in bodies]
+        coming: dict[str, Path] = {}
+        for name, body in zip(names, bodies, strict=True):
+            if name not in coming and not self._path(name).exists():
+                coming[name] = self._come(body)
+        return names, coming
 
-    def _move(self, path: Path, name: str) -> None:
-        if self._path(name).exists():
-            path.unlink()
-            return
+    def _come(self, body: bytes) -> Path:
+        coming = self._room()
+        with coming.open("xb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        return coming
+
+    def _flushed(self, path: Path) -> str:
         _sync(path)
-        try:
-            self._keep(path, name)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            coming = self._room()  # from another disk
-            shutil.copyfile(path, coming)
-            _sync(coming)
-            self._keep(coming, name)
-            path.unlink()
+        return name_of_file(path)
+
+    def _is_near(self, path: Path) -> bool:
+        return path.stat().st_dev == self._room().parent.stat().st_dev
+
+    def _copied(self, path: Path) -> Path:
+        """From another disk."""
+        coming = self._room()
+        shutil.copyfile(path, coming)
+        _sync(coming)
+        return coming
 
     def _room(self) -> Path:
         """Where the next bytes are written to, before they have a name."""

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from antiphon.blobs.depot import Depot
+from antiphon.blobs.disk import DiskBlobs
+from antiphon.blobs.memory import MemoryBlobs
+from antiphon.blobs.postgres import PostgresBlobs
+from antiphon.blobs.s3 import S3Blobs
 
-# Their modules are imported when they are chosen: two of them need packages of their own.
-PLACES = {
-    "memory": "antiphon.blobs.memory:MemoryBlobs",
-    "disk": "antiphon.blobs.disk:DiskBlobs",
-    "s3": "antiphon.blobs.s3:S3Blobs",
-    "postgres": "antiphon.blobs.postgres:PostgresBlobs",
-}
+PLACES = {"memory": MemoryBlobs, "disk": DiskBlobs, "s3": S3Blobs, "postgres": PostgresBlobs}
 
 
 def make(source: str, *, database: str | None = None, clock: Callable[[], float] = time.time) -> Depot:
@@ -26,24 +22,16 @@ def make(source: str, *, database: str | None = None, clock: Callable[[], float]
     is missing.
     """
     if source == "memory":
-        place = _load("memory")(clock)
-    elif source == "postgres" or source.startswith(("postgres://", "postgresql://")):
+        return MemoryBlobs(clock)
+    if source == "postgres" or source.startswith(("postgres://", "postgresql://")):
         url = database if source == "postgres" else source
         if url is None:
             raise ValueError("Media are kept in PostgreSQL only where conversations are: set --database as well.")
-        place = _load("postgres")(url, clock)
-    elif source.startswith("s3://"):
-        place = _load("s3")(source, clock)
-    elif "://" in source or not source:
+        return PostgresBlobs(url, clock)
+    if source.startswith("s3://"):
+        return S3Blobs(source, clock)
+    if "://" in source or not source:
         raise ValueError(
             f"Media cannot be kept at {source!r}: name a folder, s3://BUCKET/PREFIX?endpoint=URL, postgres or memory."
         )
-    else:
-        place = _load("disk")(Path(source).expanduser(), clock)
-    found: Depot = place
-    return found
-
-
-def _load(name: str) -> Any:
-    module, _, thing = PLACES[name].partition(":")
-    return getattr(import_module(module), thing)
+    return DiskBlobs(Path(source).expanduser(), clock)

@@ -16,16 +16,9 @@ from typing import Any, TypeVar
 from antiphon import sql, wire
 from antiphon.blobs.depot import gone, name_of, name_of_file
 
-try:
-    import asyncpg
-except ImportError as error:
-    raise ImportError("PostgreSQL needs one more package: pip install 'antiphon[postgres]'") from error
-
 T = TypeVar("T")
 _PIECE = 2**20  # bytes
 _MAKE = ("create_schema", "create_blob", "create_piece", "plain", "create_hold", "create_index")
-_FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-_BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
 _FROZEN = "60s"  # a server that stands still within a transaction loses it
 
 
@@ -43,13 +36,21 @@ class PostgresBlobs:
         connections: int = 4,
         patience: float = 30.0,
     ) -> None:
+        try:
+            import asyncpg  # loaded by those who use it
+        except ImportError as error:
+            raise ImportError("PostgreSQL needs one more package: pip install 'antiphon[postgres]'") from error
+        self._driver: Any = asyncpg  # it has no types
+        broken = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
+        self._broken: tuple[type[Exception], ...] = broken  # the connection is gone, or is no use any more
+        self._faults = (*self._broken, asyncpg.PostgresError, asyncpg.InternalClientError)
         self._url = url
         self._clock = clock
         self._connections = connections
         self._patience = patience
         self._queries = sql.queries("postgres", "antiphon.blobs")
         self._opening = asyncio.Lock()
-        self._pool: Any = None  # asyncpg has no types
+        self._pool: Any = None
 
     async def put(self, owner: str, bodies: Sequence[bytes]) -> list[str]:
         names = await asyncio.to_thread(lambda: [name_of(body) for body in bodies])
@@ -70,7 +71,7 @@ class PostgresBlobs:
         return [row["sha256"] for row in rows if row["new"]]
 
     async def take(self, owner: str, path: Path) -> str:
-        name, _ = await asyncio.to_thread(name_of_file, path)
+        name = await asyncio.to_thread(name_of_file, path)
         await self._on(lambda connection: self._keep(connection, owner, {name: path}))
         await asyncio.to_thread(path.unlink)
         return name
@@ -87,7 +88,12 @@ class PostgresBlobs:
         await self._on(work)
 
     async def get(self, names: Sequence[str]) -> list[bytes]:
-        return [await self._read(name, 0, 2**31 - 1) for name in names]
+        found: dict[str, list[bytes]] = {}
+        query = self._queries["bodies"]
+        for row in await self._on(lambda connection: connection.fetch(query, list(names))):
+            found.setdefault(row["sha256"], []).append(row["body"])
+        # What has no piece is empty, or is not there.
+        return [b"".join(found[name]) if name in found else await self._read(name, 0, 0) for name in names]
 
     async def part(self, name: str, first: int, size: int) -> bytes:
         if size <= 0:
@@ -124,7 +130,7 @@ class PostgresBlobs:
 
     async def aclose(self) -> None:
         if self._pool is not None:
-            with contextlib.suppress(*_FAULTS):
+            with contextlib.suppress(*self._faults):
                 async with asyncio.timeout(self._patience):
                     await self._pool.close()
             self._pool.terminate()
@@ -137,18 +143,18 @@ class PostgresBlobs:
         try:
             try:
                 return await self._once(work)
-            except _BROKEN as error:
+            except self._broken as error:
                 if isinstance(error, TimeoutError):
                     raise
                 return await self._once(work)
-        except _FAULTS as error:
+        except self._faults as error:
             raise wire.Unavailable(f"The database cannot be used at present ({type(error).__name__}).") from error
 
     async def _once(self, work: Callable[[Any], Awaitable[T]]) -> T:
         async with self._connection() as connection:
             try:
                 return await work(connection)
-            except _BROKEN:
+            except self._broken:
                 connection.terminate()
                 raise
 
@@ -161,7 +167,7 @@ class PostgresBlobs:
             yield connection
 
     async def _open(self) -> Any:
-        pool = asyncpg.create_pool(
+        pool = self._driver.create_pool(
             self._url,
             min_size=0,
             max_size=self._connections,

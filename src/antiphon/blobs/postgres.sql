@@ -65,6 +65,9 @@ DELETE FROM antiphon.blob b WHERE b.sha256 = ANY($1::text[])
 -- there: whether a content is there
 SELECT 1 FROM antiphon.blob WHERE sha256 = $1;
 
+-- bodies: all pieces of some contents
+SELECT sha256, body FROM antiphon.blob_piece WHERE sha256 = ANY($1::text[]) ORDER BY sha256, number;
+
 -- pieces: some pieces of a content
 SELECT body FROM antiphon.blob_piece WHERE sha256 = $1 AND number BETWEEN $2 AND $3 ORDER BY number;
 

@@ -46,7 +46,7 @@ class S3Blobs:
         return names
 
     async def take(self, owner: str, path: Path) -> str:
-        name, _ = await asyncio.to_thread(name_of_file, path)
+        name = await asyncio.to_thread(name_of_file, path)
         await self._put(owner, name, path)
         await asyncio.to_thread(path.unlink)
         return name

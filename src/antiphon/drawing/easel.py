@@ -1,14 +1,13 @@
 """The process in which a picture is drawn or made another: `python -m antiphon.drawing.easel`, started by `studio.py`.
 
-One job comes on standard input, one answer leaves on standard output, and the process ends. Limits of time and memory
-hold from before the job is looked at; no secret of the server's is in reach.
+One job comes on standard input, one answer leaves on standard output, and the process ends. It is in the jail that parsers
+of documents are in (`media/jail.py`) from before the job is looked at; no secret of the server's is in reach.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import resource
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +18,7 @@ import msgspec
 from antiphon.drawing.sources import KEYWORD, LONGEST
 from antiphon.drawing.svg import Clean, Unusable, cleaned
 from antiphon.media.headers import header_of
+from antiphon.media.jail import Jail
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -69,19 +69,12 @@ def main() -> None:
 
 
 def _confine(job: Job) -> None:
-    import PIL.Image  # before there are limits: loading takes memory of its own
+    import PIL.Image  # before the jail: loading takes memory of its own
     import resvg_py
 
     assert PIL.Image and resvg_py
-    limits = {
-        resource.RLIMIT_CPU: job.seconds,
-        resource.RLIMIT_AS: job.memory,
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NPROC: 0,
-    }
-    for kind, limit in limits.items():
-        resource.setrlimit(kind, (limit, limit))
+    PIL.Image.preinit()
+    Jail().enter(job.seconds, job.memory)
 
 
 def _drawn(job: Job) -> bytes:

@@ -1,4 +1,4 @@
-"""An image server of the operator's: any that speaks OpenAI's image API, stable-diffusion.cpp's server among them.
+"""An image server of the operator's: any OpenAI-compatible one, stable-diffusion.cpp's server among them.
 
 `POST {url}/images/generations` with JSON, and `POST {url}/images/edits` as a form where there are pictures to work from.
 Asked for are `b64_json` and a size in pixels; what comes back is made over where its type or size is another one.
@@ -63,7 +63,7 @@ class RemoteDraw:
         self._fields: dict[str, Any] = {**({"model": model} if model else {}), **(options or {})}
         self._sizes = [_size(size) for size in sizes]
         self._seconds = seconds
-        self._says_form = True  # whether the server takes `response_format`: newer models of OpenAI's refuse it
+        self._says_form = True  # whether the server takes `response_format`: some models refuse it
         self._session: aiohttp.ClientSession | None = None
         self._studio = Studio()
         self.edits = edits
@@ -169,7 +169,7 @@ def _form(fields: dict[str, Any], pictures: Sequence[bytes]) -> aiohttp.FormData
     form = aiohttp.FormData()
     for name, value in fields.items():
         form.add_field(name, value if isinstance(value, str) else msgspec.json.encode(value).decode())
-    # Of one picture all servers know the name; of several it is written as OpenAI's own clients do.
+    # Of one picture all servers know the name; several are written as the dialect's own clients do.
     name = "image" if len(pictures) == 1 else "image[]"
     for number, picture in enumerate(pictures, 1):
         header = header_of(picture)

@@ -228,17 +228,21 @@ def _settle(root: _Node) -> None:
     if _cost(root, named, costs, ()) > _DRAWN:
         raise Unusable(f"It draws more than {_DRAWN} elements.")
     for node in root.all():
-        for key in ("fill", "stroke", "clip-path"):
-            value = node.attributes.get(key, "")
-            if value.startswith("url(#"):
-                target = named.get(value[5 : value.index(")")])
-                kinds = {"clipPath"} if key == "clip-path" else _GRADIENTS
-                if target is None or target.name not in kinds:
-                    del node.attributes[key]
-        if node.name in _GRADIENTS and (href := node.attributes.get("href")):
-            target = named.get(href[1:])
-            if target is None or target.name not in _GRADIENTS or "href" in target.attributes:
-                del node.attributes["href"]
+        _unhook(node, named)
+
+
+def _unhook(node: _Node, named: dict[str, _Node]) -> None:
+    """Leave out the references of one element that lead to nothing, or to what they may not."""
+    for key in ("fill", "stroke", "clip-path"):
+        value = node.attributes.get(key, "")
+        if value.startswith("url(#"):
+            target = named.get(value[5 : value.index(")")])
+            if target is None or target.name not in ({"clipPath"} if key == "clip-path" else _GRADIENTS):
+                del node.attributes[key]
+    if node.name in _GRADIENTS and (href := node.attributes.get("href")):
+        target = named.get(href[1:])
+        if target is None or target.name not in _GRADIENTS or "href" in target.attributes:
+            del node.attributes["href"]
 
 
 def _plain_clips(root: _Node) -> None:

@@ -51,12 +51,13 @@ _AGAIN = "\n\nYour first picture could not be used: {reason} Write a simpler one
 
 
 class VectorDraw:
-    """Has `ask` write the pictures. `studio` is shared by those of one server."""
+    """Has `ask` write the pictures. A source of more than `longest` characters is not shown to it to be changed."""
 
     edits = False  # pictures in general: those that it drew itself it can
 
-    def __init__(self, ask: Ask, studio: Studio | None = None) -> None:
+    def __init__(self, ask: Ask, studio: Studio | None = None, *, longest: int = 8_000) -> None:
         self._ask = ask
+        self._longest = longest
         self._studio = studio or Studio()
 
     async def __call__(
@@ -64,7 +65,7 @@ class VectorDraw:
     ) -> wire.ImageContent:
         """A picture of what is asked. Raises InvalidRequest for a picture it did not draw, FailedPrecondition `no_image`."""
         width, height = _plane(format)
-        question = f"Draw: {prompt[:_LONGEST_PROMPT]}{_former(pictures)}"
+        question = f"Draw: {prompt[:_LONGEST_PROMPT]}{_former(pictures, self._longest)}"
         reason = ""
         for _ in range(_TRIES):
             again = _AGAIN.format(reason=reason) if reason else ""
@@ -76,11 +77,8 @@ class VectorDraw:
                 continue
             return wire.ImageContent(data=base64.b64encode(body).decode(), mime_type=format.mime_type or "image/jpeg")
         # Not a 5xx: clients would have it drawn again, with the same model and the same end.
-        raise wire.FailedPrecondition(
-            f"The model drew nothing that can be shown: {reason} Ask for something simpler, or configure a larger model "
-            "or an image server.",
-            code="no_image",
-        )
+        words = "Ask for something simpler, or configure a larger model or an image server."
+        raise wire.FailedPrecondition(f"The model drew nothing that can be shown: {reason} {words}", code="no_image")
 
     async def aclose(self) -> None:
         """Nothing is held."""
@@ -93,7 +91,7 @@ def _plane(format: wire.ImageFormat) -> tuple[int, int]:
     return round(width * scale / 10) * 10, round(height * scale / 10) * 10
 
 
-def _former(pictures: Sequence[bytes]) -> str:
+def _former(pictures: Sequence[bytes], longest: int) -> str:
     if not pictures:
         return ""
     sources = [source for picture in pictures if (source := source_of(picture)) is not None]
@@ -101,5 +99,10 @@ def _former(pictures: Sequence[bytes]) -> str:
         raise wire.InvalidRequest(
             "This picture cannot be edited here: a text model draws, and changes only what it has drawn itself. "
             "Configure an image server for that."
+        )
+    if len(sources[-1]) > longest:
+        raise wire.InvalidRequest(
+            f"This picture has a source of {len(sources[-1])} characters; the model can change {longest} at most. "
+            "Ask for it anew, in a conversation of its own, or configure a model that reads more."
         )
     return _FORMER.format(svg=sources[-1])

@@ -57,6 +57,7 @@ class Library:
         self.files = Files(self._shelf)
         self.stores = Stores(self._shelf, self._indexes, self._indexing.arrived)
         self.uploads = Uploads(self._shelf, self.files, self.stores)
+        self._adopted = False
         self.obtain = Obtaining(self._shelf, self.files, fetch, largest)
 
     @property
@@ -68,8 +69,10 @@ class Library:
         """Go on with what the last stop cut short."""
         await self._shelf.start()
         await self.uploads.recall()
-        await self._adopt()
-        await self.sweep(self._shelf.clock())
+        try:
+            await self.sweep(self._shelf.clock())
+        except wire.Unavailable as error:  # where bytes are kept elsewhere: the next sweep may have more luck
+            logger.warning("the library was not swept at the start: %s", error)
         self._indexing.start()
 
     async def import_file(
@@ -167,6 +170,9 @@ class Library:
 
     async def sweep(self, now: float) -> int:
         """Take away expired files, abandoned uploads and old operations; how many."""
+        if not self._adopted:
+            await self._adopt()
+            self._adopted = True
         query = (
             "DELETE FROM operation WHERE created <= ? "
             "AND document NOT IN (SELECT seq FROM document WHERE state = 'pending')"
@@ -184,7 +190,12 @@ class Library:
                 try:
                     await self._shelf.blobs.hold(owner, [rows[owner]])
                 except Gone as error:
-                    logger.warning("a %s has lost its bytes: %s", kind, error)
+                    # Until now all were kept in this folder, wherever new ones go.
+                    older = self._shelf.folder / "blobs" / rows[owner][:2] / rows[owner]
+                    if await asyncio.to_thread(older.exists):
+                        await self._shelf.blobs.take(owner, older)
+                    else:
+                        logger.warning("a %s has lost its bytes: %s", kind, error)
 
     async def _tidy(self) -> None:
         """Let go of what no row names any more: a crash may have left it there."""

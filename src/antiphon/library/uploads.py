@@ -178,14 +178,25 @@ class Uploads:
 
     async def cancel(self, id: str) -> None:
         """Forget it; a request that is sending it is stopped. One that is just being ended is not forgotten any more."""
-        if (writing := self._writing.get(id)) is not None:
+        writing = self._writing.get(id)
+        if writing is not None and writing.task is None:
+            await writing.over.wait()
+            writing = None
+        await self._mark(id)
+        if writing is not None:
             writing.stop()
             await writing.over.wait()
-        await self._end(id)
+        await self._clear(id)
 
     async def _end(self, id: str) -> None:
+        await self._mark(id)
+        await self._clear(id)
+
+    async def _mark(self, id: str) -> None:
         query = "UPDATE upload SET state = 'cancelled' WHERE id = ? AND state = 'active'"
         await self._shelf.database.write(lambda connection: connection.execute(query, (id,)).close())
+
+    async def _clear(self, id: str) -> None:
         self._forget(id)
         await asyncio.to_thread(self._shelf.partial.drop, id)
 

@@ -44,7 +44,7 @@ class DigestPages(Workers):
     kinds = frozenset({"document", "image"})
 
     def __init__(
-        self, *, workers: int = 2, seconds: int = 60, memory: int = 3 * 2**30, patience: float = 120.0
+        self, *, workers: int = 2, seconds: int = 120, memory: int = 3 * 2**30, patience: float = 300.0
     ) -> None:
         super().__init__(workers, seconds, patience)
         self._memory = memory
@@ -177,7 +177,7 @@ def _headline(medium: Medium, digested: Digested) -> str:
     if digested.unit:
         numbers = [page.number for page in digested.pages if page.number is not None]
         whole = many(digested.count, digested.unit)
-        if len(numbers) < digested.count and numbers and digested.unit != "sheet":
+        if numbers and len(numbers) < digested.count:
             span = (
                 f"{digested.unit} {numbers[0]}"
                 if len(numbers) == 1

@@ -9,6 +9,7 @@ import msgspec
 
 from antiphon.media import grid, painter, parsing, pdf, texts
 from antiphon.media.grid import Cell, Grid
+from antiphon.media.headers import header_of
 from antiphon.media.html import read_html
 from antiphon.media.jobs import Task
 from antiphon.media.kinds import Kind, kind_of
@@ -34,6 +35,8 @@ def prepare(body: bytes, asked: Asked) -> None:
         raise Unreadable(
             "It is an Office document of before 2007 (DOC, XLS, PPT), which is not read: save it as DOCX, XLSX, PPTX or PDF."
         )
+    if picture := header_of(body):
+        raise Unreadable(f"It is a picture ({picture}): send it as content of type image.")
     parsing.prepare(body, parsing.Reading(mime_type=asked.mime_type, name=asked.name, largest=0))
     if asked.sees:
         painter.prepare()
@@ -58,7 +61,7 @@ def _pdf(body: bytes, asked: Asked) -> Digested:
         numbers = chosen(asked, count, "page")
         wants_text = not asked.layers or "page_text" in asked.layers
         pages = []
-        for page in pdf.pages_of(document, numbers) if wants_text else map(_unread, numbers):
+        for page in pdf.pages_of(document, numbers, asked.room) if wants_text else map(_unread, numbers):
             is_drawn = "page_image" in asked.layers or (asked.sees and page.bare and not asked.layers)
             pages.append(
                 Page(

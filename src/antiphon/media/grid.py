@@ -118,21 +118,19 @@ def digested(asked: Asked, kind: str, grids: Sequence[Grid], title: str | None) 
 def written(grid: Grid, layers: Sequence[str] = (), area: Area | None = None) -> str:
     """The cells as a Markdown table; with the names of rows and columns where they matter: for formulas, and for gaps."""
     formulas, data = "formulas" in layers, "data" in layers or "formulas" not in layers
-    cells = {
-        place: _shown(cell, formulas, data)
-        for place, cell in grid.cells.items()
-        if area is None or (area.top <= place[0] <= area.bottom and area.left <= place[1] <= area.right)
-    }
-    cells = {place: text for place, text in cells.items() if text}
-    if not cells:
-        return ""
+    inside = {place: cell for place, cell in grid.cells.items() if area is None or _is_in(area, place)}
+    cells = {place: text for place, cell in inside.items() if (text := _shown(cell, formulas, data))}
+    return _table(cells, is_named=formulas or area is not None) if cells else ""
+
+
+def _table(cells: dict[tuple[int, int], str], *, is_named: bool) -> str:
+    """Markdown, with the names of rows and columns where they are wanted or some are left out."""
     rows = sorted({row for row, _ in cells})
     columns = sorted({column for _, column in cells})
     if len(rows) * len(columns) > 4 * len(cells) + 1000:  # few cells far apart
         return "\n".join(f"{letters_of(column)}{row + 1}: {cells[row, column]}" for row, column in sorted(cells))
     table = [[cells.get((row, column), "") for column in columns] for row in rows]
-    gaps = rows[-1] - rows[0] >= len(rows) or columns[-1] - columns[0] >= len(columns)
-    if formulas or gaps or area is not None:
+    if is_named or rows[-1] >= len(rows) or columns[-1] >= len(columns):
         table = [
             ["", *map(letters_of, columns)],
             *([str(row + 1), *line] for row, line in zip(rows, table, strict=True)),
@@ -140,7 +138,11 @@ def written(grid: Grid, layers: Sequence[str] = (), area: Area | None = None) ->
     return markdown(table)
 
 
+def _is_in(area: Area, place: tuple[int, int]) -> bool:
+    return area.top <= place[0] <= area.bottom and area.left <= place[1] <= area.right
+
+
 def _shown(cell: Cell, formulas: bool, data: bool) -> str:
-    if not formulas or not cell.formula:
+    if not cell.formula or (cell.value and not formulas):
         return cell.value
     return f"{cell.value} ({cell.formula})" if data and cell.value else cell.formula

@@ -62,7 +62,7 @@ class Hearing:
         threads: int | None = None,
         device: Literal["cpu", "cuda"] = "cpu",
         workers: int = 2,
-        seconds: int = 90,
+        seconds: int = 180,
         memory: int = 3 * 2**29,
         patience: float = 120.0,
     ) -> None:

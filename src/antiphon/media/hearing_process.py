@@ -13,7 +13,7 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import msgspec
@@ -112,13 +112,29 @@ def _load(config: Config) -> Any:
     # Only this process pays for loading the native library.
     from faster_whisper import WhisperModel
 
-    return WhisperModel(
+    model = WhisperModel(
         config.folder,
         device=config.device,
         compute_type="int8" if config.device == "cpu" else "default",
         cpu_threads=config.threads,
         local_files_only=True,
     )
+    model.encode = _once(model.encode)
+    return model
+
+
+def _once(encode: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A sound is encoded to know its language, and again to be written down: half of the work, for nothing."""
+    import numpy as np
+
+    known: list[Any] = [None, None]
+
+    def encoded(features: Any) -> Any:
+        if known[0] is None or not np.array_equal(known[0], features):
+            known[:] = features, encode(features)
+        return known[1]
+
+    return encoded
 
 
 def _listen(model: Any, piece: Piece) -> Said:

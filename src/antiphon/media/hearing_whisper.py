@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -13,6 +14,9 @@ import msgspec
 
 from antiphon import wire
 from antiphon.media.hearing_process import LENGTH, Config, Piece, Said
+from antiphon.weights import WeightsError
+
+logger = logging.getLogger("antiphon.hearing")
 
 Weights = Callable[[], Path | str]
 
@@ -72,7 +76,11 @@ class Whisper:
         return said
 
     async def _start(self) -> None:
-        folder = await asyncio.to_thread(self._weights)
+        try:
+            folder = await asyncio.to_thread(self._weights)
+        except WeightsError as error:  # it tells of places that are the operator's
+            logger.warning("Whisper's weights cannot be had: %s", error)
+            raise wire.Unavailable("The weights of Whisper cannot be had here; the server's log says why.") from None
         # -P: no module is taken from the folder this server happens to stand in. The keys in its environment stay here.
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "antiphon.media.hearing_process"),
@@ -88,7 +96,8 @@ class Whisper:
         except _BROKEN:
             raise wire.Unavailable("The process that listens to speech does not start.") from None
         if said.fault:
-            raise wire.Unavailable(f"Whisper cannot be loaded from {folder}: {said.fault}")
+            logger.warning("Whisper cannot be loaded from %s: %s", folder, said.fault)
+            raise wire.Unavailable("Whisper cannot be loaded here; the server's log says why.")
 
     async def _ask(self, message: bytes, seconds: float) -> Said:
         process = self._process

@@ -11,7 +11,7 @@ from collections import Counter
 from html.parser import HTMLParser
 from typing import Any
 
-from antiphon.ports import Document, Leaf
+from antiphon.ports import Document, Leaf, Unreadable
 
 _SILENT = {"script", "style", "template", "noscript", "svg", "math", "iframe", "object", "select", "datalist"}
 _VOID = {
@@ -39,8 +39,11 @@ _ESCAPED = re.compile(
 
 
 def prepare() -> None:
-    """Load what is needed, before there is a document."""
-    import trafilatura  # noqa: F401 - so that a process per document need not
+    """Load what is needed, before there is a document. Raises Unreadable."""
+    try:
+        import trafilatura  # noqa: F401 - so that a process per document need not
+    except ImportError:
+        raise Unreadable("The server has no trafilatura for it: pip install 'antiphon[documents]'.") from None
 
 
 def read_html(text: str) -> Document:

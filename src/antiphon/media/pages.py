@@ -73,10 +73,10 @@ def chosen(asked: Asked, count: int, unit: Unit) -> range:
     if "spreadsheet_options" in asked.options:
         raise Unreadable("processing.spreadsheet_options are for spreadsheets; it is none: use page_options.")
     first, last = asked.first if asked.first is not None else 1, asked.last if asked.last is not None else count
+    if first > count:
+        raise Unreadable(f"It has {many(count, unit)}, and processing.page_options.start_page is {first}.")
     if first < 1 or last < first:
         raise Unreadable("processing.page_options: start_page is at least 1, and end_page no less than start_page.")
-    if first > count:
-        raise Unreadable(f"It has {many(count, unit)}, and start_page is {first}.")
     return range(first, min(last, count) + 1)
 
 

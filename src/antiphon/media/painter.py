@@ -96,6 +96,8 @@ def opened(body: bytes) -> Iterator[Image.Image]:
     """A picture of a known kind and of a size that may be decoded. Raises Unreadable, also for what is wrong within."""
     from PIL import Image, UnidentifiedImageError
 
+    if other := _other(body):
+        raise Unreadable(other)
     Image.MAX_IMAGE_PIXELS = PIXELS  # Pillow looks before it decodes anything
     try:
         with Image.open(io.BytesIO(body), formats=[kind for kind in _FORMATS if kind in Image.OPEN]) as picture:
@@ -106,12 +108,28 @@ def opened(body: bytes) -> Iterator[Image.Image]:
             yield picture
     except Image.DecompressionBombError:
         raise Unreadable(f"It has more than {PIXELS // 10**6} million pixels; no more are looked at.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, ArithmeticError, KeyError, IndexError):
+    except UnidentifiedImageError:
+        raise Unreadable(
+            "It is broken, or no picture of a kind that is read here: PNG, JPEG, WebP, GIF, BMP, TIFF, HEIC."
+        ) from None
+    except (OSError, SyntaxError, ValueError, EOFError, ArithmeticError, KeyError, IndexError):
         raise Unreadable("It is broken.") from None
     except (TypeError, AttributeError, RuntimeError) as error:  # faults of decoders on odd files
         if isinstance(error, RecursionError):
             raise
         raise Unreadable("It is broken.") from None
+
+
+def _other(body: bytes) -> str:
+    """Words for what is no picture of points."""
+    head = body[:1024]
+    if b"%PDF-" in head:
+        return "It is a PDF document: send it as content of type document."
+    if b"<svg" in head.lower():
+        return "It is a drawing (SVG), which is not drawn here: send it as PNG or JPEG."
+    if not body:
+        return "It is empty."
+    return ""
 
 
 def frames_of(picture: Image.Image) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from antiphon.media import pdf_tables
 from antiphon.ports import Document, Leaf, Unreadable
 
 if TYPE_CHECKING:
@@ -55,11 +56,17 @@ def title_of(document: Any) -> str | None:
     return title if title.lower() not in ("", "untitled") else None
 
 
-def pages_of(document: Any, numbers: Sequence[int]) -> list[PdfPage]:
-    """These pages (from 1)."""
-    pages = []
+def pages_of(document: Any, numbers: Sequence[int], room: int) -> list[PdfPage]:
+    """These pages (from 1). Where they have more than `room` characters, they are there to be counted. Raises Unreadable."""
+    if len(numbers) > _MOST_PAGES:
+        raise Unreadable(
+            f"It has {len(numbers)} pages; at most {_MOST_PAGES} are read: choose some (processing.page_options)."
+        )
+    pages: list[PdfPage] = []
+    size = 0
     for number in numbers:
-        text = _text(document, number - 1)
+        text = _text(document, number - 1, tables=size <= room)
+        size += len(text)
         bare = len(text) < _FEW and _shows_more(document, number - 1, bool(text))
         pages.append(PdfPage(number=number, text=text, bare=bare))
     return pages
@@ -101,12 +108,15 @@ def draw(document: Any, number: int, side: int) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _text(document: Any, index: int) -> str:
+def _text(document: Any, index: int, *, tables: bool = False) -> str:
     """One page's text; empty for a page that is broken: the others can still be read."""
     import pypdfium2
 
     try:
         page = document[index]
+        found = pdf_tables.tables_of(page) if tables and page.get_rotation() in (0, 180) else []
+        if found:
+            return pdf_tables.text_with(page, found)
         words = page.get_textpage()
         text: str = words.get_text_bounded()
         words.close()

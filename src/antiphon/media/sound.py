@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +104,7 @@ def listen(body: bytes, cut: Cut) -> Sound:
         with opened(body, cut) as container:
             if not container.streams.audio:
                 raise Unreadable("It holds no sound.")
-            return _decoded(container, container.streams.audio[0], cut)
+            return _decoded(container, known(container.streams.audio), cut)
     except (av.FFmpegError, ValueError, OverflowError, IndexError, EOFError) as error:
         if isinstance(error, MemoryError):  # the decoder's own
             raise MemoryError from None
@@ -121,6 +121,14 @@ def opened(body: bytes, cut: Cut) -> av.container.InputContainer:
         format = _in_order(raw, body)
         options |= _raw_options(format, cut)
     return av.open(io.BytesIO(body), "r", format=format, container_options=options, metadata_errors="replace")
+
+
+def known(streams: Iterable[Any]) -> Any:
+    """The first stream that there is a decoder for. Raises Unreadable."""
+    found = next((stream for stream in streams if stream.codec_context is not None), None)
+    if found is None:
+        raise Unreadable("It is encrypted, or of a codec that is not known here.")
+    return found
 
 
 def raw_format(body: bytes, mime_type: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from typing import Literal
 
@@ -11,8 +12,10 @@ from antiphon.media.video_frames import Film, Shots
 from antiphon.ports import Digest, Digester, Medium, Unreadable, Wanted
 
 Layer = Literal["frames", "audio", "transcript"]
+Part = wire.TextContent | wire.ImageContent | wire.AudioContent
 
 _MOST = 16  # frames
+_ABOUT = re.compile(r"\[image, .*\]")  # the line that says what a frame is: it is known
 _FASTEST = 60.0  # frames a second
 _SIDES = {"low": 256, "medium": 512, "high": 768, "ultra_high": 1024}  # pixels
 
@@ -33,31 +36,26 @@ class DigestVideo:
         """Frames with their times, then what is said. Raises Unreadable, in words for the user; ApiError."""
         layers = _layers(medium)
         shots = self._shots(medium)
-        film: Film | None = None
-        try:
-            film = await self._hearing.frames(medium.body, shots)
-        except Unreadable as error:
-            if layers == {"frames"}:
-                raise
-            unseen = str(error)
-        if film is not None and not film.sound and layers <= {"audio", "transcript"}:
-            raise Unreadable("It holds no sound, and `processing.content_layers` asks for nothing else.")
-        parts: list[wire.TextContent | wire.ImageContent | wire.AudioContent] = []
+        film = await self._film(medium, shots)
+        if isinstance(film, Unreadable) and layers == {"frames"}:
+            raise film
+        parts: list[Part] = []
+        done: list[str] = []
         if "frames" in layers:
-            parts += (
-                await self._seen(film, shots, medium, wanted) if film is not None else [_text(f"[video: {unseen}]")]
-            )
-        done = [f"{len(film.shots)} frames" if film is not None and "frames" in layers else ""]
-        if layers != {"frames"} and (film is None or film.sound):
-            parts += await self._heard(medium, wanted, layers, done, seen=film is not None and "frames" in layers)
-        elif "frames" in layers and film is not None and not film.sound:
-            parts.append(_text("[It has no sound.]"))
-        how = ", ".join(filter(None, done))
-        return Digest(parts=tuple(parts), how=f"video ({film.format if film else 'not seen'}): {how}")
+            parts += await self._seen(film, shots, medium, wanted, done)
+        if layers != {"frames"}:
+            parts += await self._heard(film, medium, wanted, layers, done)
+        return Digest(parts=tuple(parts), how=f"video: {', '.join(done)}")
 
     async def aclose(self) -> None:
         """End the processes."""
         await self._hearing.aclose()
+
+    async def _film(self, medium: Medium, shots: Shots) -> Film | Unreadable:
+        try:
+            return await self._hearing.frames(medium.body, shots)
+        except Unreadable as error:
+            return error
 
     def _shots(self, medium: Medium) -> Shots:
         start, end = span_of(medium)
@@ -70,34 +68,34 @@ class DigestVideo:
         return Shots(start=start, end=end, fps=fps or 1.0, most=self._most, side=side)
 
     async def _seen(
-        self, film: Film, shots: Shots, medium: Medium, wanted: Wanted
-    ) -> list[wire.TextContent | wire.ImageContent | wire.AudioContent]:
+        self, film: Film | Unreadable, shots: Shots, medium: Medium, wanted: Wanted, done: list[str]
+    ) -> list[Part]:
         """The frames, each behind its time; for a model that sees nothing what is written in them, or that they are lost."""
+        if isinstance(film, Unreadable):
+            return [_text(f"[video; its frames cannot be shown. {film}]")]
         begin = f"[video, {_length(film, shots)}, {film.width} x {film.height} pixels; "
+        count = len(film.shots)
+        done.append(f"{count} frame{'s' * (count > 1)} ({film.format})")
         if "image" in wanted.modalities:
-            count = len(film.shots)
-            parts: list[wire.TextContent | wire.ImageContent | wire.AudioContent]
-            parts = [
-                _text(
-                    f"{begin}{count} frame{'s' * (count > 1)} of it follow{'s' * (count == 1)}, each behind its time]"
-                )
-            ]
+            follow = f"{count} frame{'s' * (count > 1)} of it follow{'s' * (count == 1)}, each behind its time]"
+            parts: list[Part] = [_text(begin + follow)]
             for shot in film.shots:
                 parts.append(_text(f"[{clock(shot.at)}.{int(shot.at * 10) % 10}]"))
                 parts.append(wire.ImageContent(data=b64encode(shot.jpeg).decode(), mime_type="image/jpeg"))
             return parts
-        if self._pictures is None:
+        written = await self._written(film, medium, wanted) if self._pictures is not None else None
+        if written is None:
             return [_text(f"{begin}this model sees no pictures, so that its frames cannot be shown]")]
-        written = await self._written(film, medium, wanted)
-        lines = "\n".join(f"[{clock(at)}] {text}" for at, text in written) or "[Nothing is written in it.]"
+        lines = "\n".join(f"[{clock(at)}] {text}" for at, text in written) or "[Nothing is written in them.]"
         return [
             _text(f"{begin}this model sees no pictures; what is written in its frames follows]\n{lines}"[: wanted.room])
         ]
 
-    async def _written(self, film: Film, medium: Medium, wanted: Wanted) -> list[tuple[float, str]]:
-        """What is written in the frames, where it is not what was written in the one before."""
+    async def _written(self, film: Film, medium: Medium, wanted: Wanted) -> list[tuple[float, str]] | None:
+        """What is written in the frames, where it is not what was written in the one before; None if none can be read."""
         assert self._pictures is not None, "asked before"
         found: list[tuple[float, str]] = []
+        read = False
         for shot in film.shots:
             picture = Medium(
                 kind="image",
@@ -110,26 +108,32 @@ class DigestVideo:
                 digest = await self._pictures(picture, wanted)
             except Unreadable:
                 continue
-            text = " ".join(part.text for part in digest.parts if isinstance(part, wire.TextContent)).strip()
+            read = True
+            lines = "\n".join(part.text for part in digest.parts if isinstance(part, wire.TextContent)).split("\n")
+            text = " ".join(line for line in lines if not _ABOUT.fullmatch(line)).strip()
             if text and (not found or found[-1][1] != text):
                 found.append((shot.at, text))
-        return found
+        return found if read else None
 
     async def _heard(
-        self, medium: Medium, wanted: Wanted, layers: set[Layer], done: list[str], *, seen: bool
-    ) -> list[wire.TextContent | wire.ImageContent | wire.AudioContent]:
+        self, film: Film | Unreadable, medium: Medium, wanted: Wanted, layers: set[Layer], done: list[str]
+    ) -> list[Part]:
         """What is said, or the sound itself. What can be seen is shown even where nothing can be heard."""
-        cut = cut_of(medium, self._hearing.longest)
+        seen = "frames" in layers and not isinstance(film, Unreadable)
+        if isinstance(film, Film) and not film.sound:
+            if seen:
+                return [_text("[It has no sound.]")]
+            raise Unreadable("It holds no sound, and `processing.content_layers` asks for nothing else.")
         try:
             if "audio" in wanted.modalities and "transcript" not in layers:
-                digest = await as_heard(self._hearing, medium, cut)
+                digest = await as_heard(self._hearing, medium, cut_of(medium, self._hearing.longest))
                 done.append(digest.how)
                 return [_text("[its sound:]"), *digest.parts]
-            sound = await self._hearing.decode(medium.body, cut)
+            sound = await self._hearing.decode(medium.body, cut_of(medium, self._hearing.longest))
             text, language = await transcript(self._hearing, sound, "the sound of the video", wanted.room)
         except Unreadable as error:
             if not seen:
-                raise
+                raise (film if isinstance(film, Unreadable) else error) from None
             done.append("its sound could not be written down")
             return [_text(f"[Its sound could not be written down. {error}]")]
         done.append(f"{sound.seconds:.1f} s of sound written down ({language or 'no speech'})")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from antiphon.media.jobs import Task
-from antiphon.media.sound import MISSING, Cut, can_decode, opened
+from antiphon.media.sound import MISSING, Cut, can_decode, known, opened
 from antiphon.ports import Unreadable
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _PIXELS = 36 * 10**6  # of a frame, as it comes
 _HURRY = 0.5  # the share of its time after which only keyframes are looked at
 _NEAR = 10.0  # seconds that are decoded rather than jumped over
 _FAULTS = 200  # broken packets in a row
+_NO_WAY = {"flv", "mpegvideo", "m4v"}  # formats in which a place can only be reached by reading what is before it
 _QUALITY = 80
 _SMALLEST = 32  # pixels a side: models refuse less
 
@@ -74,24 +75,41 @@ def look(body: bytes, wanted: Shots) -> Film:
 
     try:
         with opened(body, Cut()) as container:
-            return _film(container, wanted)
+            said = container.duration
+            length = said / 1_000_000 if said and said > 0 else _measured(body)
+            return _film(container, wanted, length)
     except (av.FFmpegError, ValueError, OverflowError, IndexError, EOFError) as error:
         if isinstance(error, MemoryError):  # the decoder's own
             raise MemoryError from None
         raise Unreadable("It is broken, or not of a kind that can be looked at.") from None
 
 
-def _film(container: av.container.InputContainer, wanted: Shots) -> Film:
+def _measured(body: bytes) -> float:
+    """How long a video is that does not say so, in seconds, by reading all of it."""
+    import av
+
+    last = 0.0
+    with opened(body, Cut()) as container:
+        zero = (container.start_time or 0) / 1_000_000
+        try:
+            for packet in container.demux(container.streams.video[:1]):
+                if packet.pts is not None and packet.time_base:
+                    last = max(last, float(packet.pts * packet.time_base) - zero)
+        except (av.FFmpegError, ValueError):
+            pass  # so long, then
+    return last
+
+
+def _film(container: av.container.InputContainer, wanted: Shots, length: float) -> Film:
     if not container.streams.video:
         raise Unreadable("It holds no moving picture.")
-    stream = container.streams.video[0]
+    stream = known(container.streams.video)
     width, height = stream.codec_context.width, stream.codec_context.height
     if not 0 < width * height <= _PIXELS:
         raise Unreadable(
             f"Its frames have {width} x {height} pixels; at most {_PIXELS // 10**6} million are looked at."
         )
     reel = _Reel(container, stream, wanted.seconds * _HURRY)
-    length = reel.length()
     end = min(length, wanted.end) if wanted.end is not None else length
     if wanted.start and wanted.start >= end:
         raise Unreadable(f"It is {length:.1f} s long: there is nothing behind {wanted.start:g} s.")
@@ -139,21 +157,6 @@ class _Reel:
         self.broken = False
         stream.codec_context.thread_count = 1  # a process apart may start no others
 
-    def length(self) -> float:
-        """In seconds; read of all that is there, where it does not say."""
-        if self._container.duration and self._container.duration > 0:
-            return float(self._container.duration / 1_000_000)
-        import av
-
-        last = 0.0
-        try:
-            for packet in self._container.demux(self._stream):
-                if packet.pts is not None and packet.time_base:
-                    last = max(last, float(packet.pts * packet.time_base) - self._zero)
-        except (av.FFmpegError, ValueError):
-            self.broken = True
-        return last
-
     def frame(self, at: float) -> tuple[float, Any] | None:
         """The first frame from that time on, or the last one before it; None where it was given before."""
         if at <= self._given:
@@ -181,11 +184,12 @@ class _Reel:
 
         if self._late():
             self._stream.codec_context.skip_frame = "NONKEY"
-        try:
-            self._container.seek(int((at + self._zero) * 1_000_000))
-        except (av.FFmpegError, ValueError):
-            self.broken = True
-        self._position = at
+        if at and self._container.format.name.partition(",")[0] not in _NO_WAY:
+            try:
+                self._container.seek(int((at + self._zero) * 1_000_000))
+            except (av.FFmpegError, ValueError):
+                self.broken = True
+        self._position = min(at, self._position)
         self._frames = self._decoded()
 
     def _decoded(self) -> Iterator[Any]:

@@ -19,12 +19,15 @@ from antiphon.drawing.studio import Studio
 from antiphon.drawing.vector import VectorDraw
 from antiphon.ports import Call, Delta, Draw, Finish, Made, Model, Text, Tokens, Turn, media_key
 
-_LONGEST_DRAWING = 3_000  # tokens of a vector picture
+_SHORTEST_DRAWING, _USUAL_DRAWING, _LONGEST_DRAWING = 1_500, 4_000, 8_000  # tokens of a vector picture
+_LONGEST_BESIDE = 1_000  # tokens of the words beside a picture, where the request sets no limit
+_DRAWN_IN_WORDS = ("<svg", "```")  # where a small model writes a picture of its own instead of words
 _BEFORE = 4  # things said before, that whoever draws is told
 _LONGEST_SAID = 500  # characters of each of them
 _BESIDE = (
     "A picture of what the user asks for is being drawn beside your answer, and will be shown below it. Say in one or two "
-    "sentences what it shows, unless the user asks for more. Never say that you cannot draw, and write no picture yourself."
+    "sentences what it shows, unless the user asks for more. Use plain words, no code and no picture of your own. Never say "
+    "that you cannot draw."
 )
 _A_PICTURE = "[A picture is here, which you cannot see. Whoever draws can.]"
 
@@ -58,9 +61,7 @@ class Drawing:
         if turn.text or turn.functions:
             async with aclosing(self._model.stream(_worded(turn, self.modalities))) as deltas:  # type: ignore[type-var]
                 async for delta in deltas:
-                    if isinstance(delta, Text):
-                        said.append(delta.text)
-                    if not spent.takes(delta) and (turn.text or not isinstance(delta, Text)):
+                    if spent.takes(delta, said, shown=turn.text):
                         yield delta
         if not spent.calls:  # else it is drawn when their results are in
             content = await self._drawn(turn, "".join(said), spent)
@@ -68,7 +69,8 @@ class Drawing:
                 between = "\n\n" if said else ""
                 yield Text(f"{between}(Drawn as a vector picture by {turn.model}.)")
             yield Made(content)
-        yield Finish(spent.reason, spent.tokens)
+        # Cut off by our own limit, an answer is whole as far as its user knows.
+        yield Finish(spent.reason if turn.max_output_tokens else "stop", spent.tokens)
 
     async def aclose(self) -> None:
         """Free what the model and the drawer hold."""
@@ -88,7 +90,15 @@ class Drawing:
         async def ask(instruction: str, question: str) -> str:
             return await self._written(turn, instruction, question, spent)
 
-        return await VectorDraw(ask, self._studio)(_prompt(turn, said), turn.image, pictures)
+        # A change writes the whole picture again; its source has some two characters to a token.
+        draw = VectorDraw(ask, self._studio, longest=2 * self._longest())
+        return await draw(_prompt(turn, said), turn.image, pictures)
+
+    def _longest(self) -> int:
+        """How many tokens a vector picture may have: three eighths of the model's context, within bounds."""
+        context = getattr(self._model, "context", None)
+        fitting = context * 3 // 8 if isinstance(context, int) else _USUAL_DRAWING
+        return max(_SHORTEST_DRAWING, min(_LONGEST_DRAWING, fitting))
 
     async def _written(self, turn: Turn, instruction: str, question: str, spent: _Spent) -> str:
         """The model's answer to a question beside the conversation."""
@@ -96,12 +106,11 @@ class Drawing:
             model=turn.model,
             steps=[wire.UserInputStep(content=[wire.TextContent(text=question)])],
             conversation=f"{turn.conversation}/drawing",
-            followed=False,
             system_instruction=instruction,
             temperature=turn.temperature,
             top_p=turn.top_p,
             seed=turn.seed,
-            max_output_tokens=_LONGEST_DRAWING,
+            max_output_tokens=min(self._longest(), turn.max_output_tokens or _LONGEST_DRAWING),
             thinking_level=turn.thinking_level,
             stop_sequences=("</svg>",),
         )
@@ -111,7 +120,7 @@ class Drawing:
                 if isinstance(delta, Text):
                     text.append(delta.text)
                 elif isinstance(delta, Finish):
-                    spent.adds(delta.tokens)
+                    spent.adds(delta.tokens, drawn=True)
         return "".join(text) + "</svg>"
 
 
@@ -123,19 +132,31 @@ class _Spent:
         self.reason: Any = "stop"
         self.calls = False
 
-    def takes(self, delta: Delta) -> bool:
-        """Whether it was the end, which is kept for later."""
+    def takes(self, delta: Delta, said: list[str], *, shown: bool) -> bool:
+        """Note one delta of the words, and text in `said`; whether it is passed on: not the end, text only where `shown`."""
         self.calls = self.calls or isinstance(delta, Call)
-        if not isinstance(delta, Finish):
+        if isinstance(delta, Finish):
+            self.reason = delta.reason
+            self.adds(delta.tokens)
             return False
-        self.reason = delta.reason
-        self.adds(delta.tokens)
+        if isinstance(delta, Text):
+            said.append(delta.text)
+            return shown
         return True
 
-    def adds(self, more: Tokens) -> None:
-        """Count one more question."""
-        names = Tokens.__struct_fields__
-        self.tokens = Tokens(*(getattr(self.tokens, name) + getattr(more, name) for name in names))
+    def adds(self, more: Tokens, *, drawn: bool = False) -> None:
+        """Count one more question; of one that was `drawn`, what was written is a picture."""
+        known = self.tokens
+        picture = sum(count for _, count in known.made) + (more.output if drawn else 0)
+        self.tokens = structs.replace(
+            known,
+            input=known.input + more.input,
+            output=known.output + more.output,
+            thought=known.thought + more.thought,
+            cached=known.cached + more.cached,
+            media=known.media or more.media,
+            made=(("image", picture),) if picture else (),
+        )
 
 
 def _worded(turn: Turn, modalities: frozenset[str]) -> Turn:
@@ -144,7 +165,15 @@ def _worded(turn: Turn, modalities: frozenset[str]) -> Turn:
     if "image" not in modalities:
         steps = [_told(step, turn) if isinstance(step, wire.UserInputStep) else step for step in steps]
     instruction = f"{turn.system_instruction}\n\n{_BESIDE}" if turn.system_instruction else _BESIDE
-    return structs.replace(turn, image=None, text=True, steps=steps, system_instruction=instruction)
+    return structs.replace(
+        turn,
+        image=None,
+        text=True,
+        steps=steps,
+        system_instruction=instruction,
+        max_output_tokens=turn.max_output_tokens or _LONGEST_BESIDE,
+        stop_sequences=(*turn.stop_sequences, *_DRAWN_IN_WORDS)[:16],
+    )
 
 
 def _told(step: wire.UserInputStep, turn: Turn) -> wire.UserInputStep:

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -22,9 +22,10 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon import wire
-from antiphon.chat import Dialect, ThoughtText
+from antiphon.chat import Dialect, ThoughtText, request
 from antiphon.chat_answer import answer
 from antiphon.chat_http import ChatServer, Disconnected
+from antiphon.judging import Weighed, weighed
 from antiphon.models.llamacpp_process import Config
 from antiphon.ports import Delta, Turn
 
@@ -37,6 +38,7 @@ _BACKOFF = 0.5  # seconds before the first start anew; doubled each time
 # an idle machine and beside one busy program: no limit 17 and 2 to 4, 10,000 turns 17 and 4, 1,000 turns 14 and 8, none
 # 10 and 8.
 _SPINNING = {"GOMP_SPINCOUNT": "10000"}
+_LIKELIEST = 200  # tokens whose probabilities are told: 26 options stand among them, however a model writes them
 _SMALL = 3e9  # parameters; below, templates' own call forms are obeyed badly (see bench/tool_calling.py)
 
 
@@ -108,6 +110,18 @@ class LlamaCpp:
             ) as deltas:
                 async for delta in deltas:
                     yield delta
+        except Disconnected as error:
+            if obituary := await child.obituary():
+                raise wire.Unavailable(f"{obituary}; it is being started again.") from error
+            raise
+
+    async def weigh(self, turn: Turn, options: Sequence[str]) -> Weighed:
+        """How likely each option is as the answer's first token. Raises Unavailable when the process dies under it."""
+        child = await self._ready()
+        body = request(turn, child.dialect, self._thought_text, model="default")
+        body |= {"logprobs": True, "top_logprobs": _LIKELIEST}
+        try:
+            return weighed(await child.server.completion(body), options)
         except Disconnected as error:
             if obituary := await child.obituary():
                 raise wire.Unavailable(f"{obituary}; it is being started again.") from error

@@ -6,15 +6,16 @@ Only here is it known how those servers differ; the dialect they share is in `ch
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import structs
 
 from antiphon import wire
-from antiphon.chat import Dialect, ThoughtText
+from antiphon.chat import Dialect, ThoughtText, request
 from antiphon.chat_answer import answer
 from antiphon.chat_http import ChatServer
+from antiphon.judging import Weighed, weighed
 from antiphon.ports import Delta, Turn
 
 Server = Literal["generic", "vllm", "sglang", "llama-server", "ollama", "lmstudio", "openai"]
@@ -76,6 +77,12 @@ class OpenAIChat:
     def stream(self, turn: Turn) -> AsyncIterator[Delta]:
         """Yield the answer to `turn`, in one piece where nobody follows it."""
         return answer(turn, self._dialect, self._thought_text, self._server.ask, model=self._model)
+
+    async def weigh(self, turn: Turn, options: Sequence[str]) -> Weighed:
+        """How likely each option is as the answer's first token, as far as the server tells. Raises ApiError."""
+        body = request(turn, self._dialect, self._thought_text, model=self._model)
+        body |= {"logprobs": True, "top_logprobs": 20}  # more are refused by some
+        return weighed(await self._server.completion(body), options)
 
     async def aclose(self) -> None:
         """Close the connections to the server."""

@@ -8,6 +8,7 @@ told, calls the function it must call, or makes up the smallest JSON that fits t
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon import wire
+from antiphon.judging import Weighed
 from antiphon.ports import Call, Delta, Finish, Text, Thought, Tokens, Turn, media_key
 
 _PIECE = re.compile(r"\S+\s*|\s+")
@@ -95,6 +97,19 @@ class Scripted:
                 self._seen[turn.conversation] = read + tokens.output
                 delta = Finish(delta.reason, tokens)
             yield delta
+
+    async def weigh(self, turn: Turn, options: Sequence[str]) -> Weighed:
+        """An option that the answer begins with gets 0.9, the others share the rest; without one all are alike."""
+        said = self._choose(turn).text.split()
+        first = said[0].strip(".,:!").lower() if said else ""
+        chosen = [option.lower() == first for option in options]
+        likely = (
+            [0.9 if one else 0.1 / max(1, len(options) - 1) for one in chosen] if any(chosen) else [1.0] * len(chosen)
+        )
+        read = sum(len(_PIECE.findall(text)) for text in _texts(turn))
+        cached = min(self._seen.get(turn.conversation, 0), read)
+        self._seen[turn.conversation] = read
+        return Weighed(tuple(math.log(one / sum(likely)) for one in likely), Tokens(read, 1, 0, cached))
 
     async def aclose(self) -> None:
         """Nothing is held."""

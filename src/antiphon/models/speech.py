@@ -6,7 +6,7 @@ import asyncio
 import base64
 import struct
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ _LETTERS = 4  # characters of a token of text, about
 _PACE = 15  # characters said in a second, about
 _WIDTH = {"audio/l16": 2, "audio/wav": 2, "audio/alaw": 1, "audio/mulaw": 1}  # bytes of a sample
 _WAV_HEAD = 44
+_LONGEST = 32_768  # characters: the tokens that the service's models of speech take
 
 
 class SpeechModel:
@@ -42,6 +43,10 @@ class SpeechModel:
         text = transcript(_last_input(turn))
         if not is_sayable(text):
             raise wire.InvalidRequest("There is no text to speak in 'input'.")
+        if len(text) > _LONGEST:
+            raise wire.InvalidRequest(
+                f"The text in 'input' has {len(text)} characters; at most {_LONGEST} are read aloud."
+            )
         if turn.text:
             yield Text(text)
         counted = _Counted()
@@ -130,17 +135,18 @@ class _Reading:
     async def _write(self) -> None:
         """Take the answer as it is written, and hand over its sentences."""
         sayings, begun = Sayings(), False
-        async for delta in self._answer:
-            if isinstance(delta, Text):
-                begun = True
-                for sentence in sayings.add(delta.text):
-                    self._said.put_nowait(sentence)
-            if isinstance(delta, Finish):
-                self._finish = delta
-            elif not isinstance(delta, Text):
-                self._later.append(delta) if begun else self._given.put_nowait(delta)
-            elif self._turn.text:
-                self._given.put_nowait(delta)
+        async with _closing(self._answer):
+            async for delta in self._answer:
+                if isinstance(delta, Text):
+                    begun = True
+                    for sentence in sayings.add(delta.text):
+                        self._said.put_nowait(sentence)
+                if isinstance(delta, Finish):
+                    self._finish = delta
+                elif not isinstance(delta, Text):
+                    self._later.append(delta) if begun else self._given.put_nowait(delta)
+                elif self._turn.text:
+                    self._given.put_nowait(delta)
         for sentence in sayings.end():
             self._said.put_nowait(sentence)
         self._said.put_nowait(None)
@@ -195,18 +201,30 @@ async def _sound(
     known = not turn.followed or format.delivery == "uri"
     parts: list[bytes] = []
     first: wire.AudioContent | None = None
-    async for piece in speak(text, turn.voices, format):
-        data = base64.b64decode(piece.data or "")
-        counted.add(piece, len(data))
-        first = first or piece
-        if known:
-            parts.append(data)
-        else:
-            yield piece
+    pieces = speak(text, turn.voices, format)
+    async with _closing(pieces):
+        async for piece in pieces:
+            data = base64.b64decode(piece.data or "")
+            counted.add(piece, len(data))
+            first = first or piece
+            if known:
+                parts.append(data)
+            else:
+                yield piece
     if known and first is not None:
         whole = b"".join(parts)
         whole = with_length(whole) if first.mime_type == "audio/wav" else whole
         yield msgspec.structs.replace(first, data=base64.b64encode(whole).decode("ascii"))
+
+
+@asynccontextmanager
+async def _closing(iterator: AsyncIterator[Any]) -> AsyncIterator[None]:
+    """Whoever stops listening in the middle ends what is made for it at once, not when it is swept up."""
+    try:
+        yield
+    finally:
+        if isinstance(iterator, AsyncGenerator):
+            await iterator.aclose()
 
 
 def with_length(wav: bytes) -> bytes:

@@ -6,8 +6,10 @@ from base64 import b64decode
 from binascii import Error
 from collections.abc import AsyncIterator, Iterator, Sequence
 
+from msgspec import structs
+
 from antiphon import wire
-from antiphon.media.hearing import Asked, Hearing, cut_of
+from antiphon.media.hearing import Asked, Hearing, cut_of, span_of
 from antiphon.media.hearing_languages import code_of
 from antiphon.media.hearing_process import Segment
 from antiphon.ports import Delta, Finish, Medium, Noted, Text, Tokens, Turn, Unreadable
@@ -32,14 +34,15 @@ class Transcriber:
         """
         asked, times = asked_of(turn.transcription or wire.TranscriptionConfig())
         _refuse(turn)
-        media = list(_media(turn))
+        media = list(_media(turn))  # all of them, before the first is listened to
         if not media:
             raise wire.InvalidRequest("`input`: this model writes down speech, and there is no audio in it.")
         answer = _Answer(turn.max_output_tokens, times)
         seconds = 0.0
-        for medium in media:
+        for medium, begins in media:
             try:
                 sound = await self._hearing.decode(medium.body, cut_of(medium, self._hearing.longest))
+                sound = structs.replace(sound, start=sound.start + begins)
                 seconds += sound.seconds
                 async for said in self._hearing.transcribe(sound, asked):
                     for delta in answer.say(said.segments):
@@ -128,6 +131,11 @@ def asked_of(config: wire.TranscriptionConfig) -> tuple[Asked, bool]:
             raise wire.InvalidRequest(
                 f"`{_PATH}{place}.diarization_mode`: who speaks is not told apart here; leave it out."
             )
+    vocabulary = [*(config.custom_vocabulary or ()), *(config.adaptation_phrases or ())]
+    return Asked(languages=tuple(_languages(config)), vocabulary=", ".join(vocabulary)), bool(_times(config, within))
+
+
+def _times(config: wire.TranscriptionConfig, within: wire.VerbatimMode) -> list[str]:
     times: list[str] = []
     for place, given in ((".mode", within.timestamp_granularities), ("", config.timestamp_granularities)):
         for number, one in enumerate(given or ()):
@@ -136,8 +144,7 @@ def asked_of(config: wire.TranscriptionConfig) -> tuple[Asked, bool]:
                     f"`{_PATH}{place}.timestamp_granularities[{number}]`: there are times of each 'word', not of {one!r}."
                 )
         times += given or ()
-    vocabulary = [*(config.custom_vocabulary or ()), *(config.adaptation_phrases or ())]
-    return Asked(languages=tuple(_languages(config)), vocabulary=", ".join(vocabulary)), bool(times)
+    return times
 
 
 def _languages(config: wire.TranscriptionConfig) -> Iterator[str]:
@@ -155,8 +162,11 @@ def _refuse(turn: Turn) -> None:
         raise wire.InvalidRequest("`response_format`: this model writes down speech as plain text.")
 
 
-def _media(turn: Turn) -> Iterator[Medium]:
-    """What is to be heard, from the last step in which the user said something."""
+def _media(turn: Turn) -> Iterator[tuple[Medium, float]]:
+    """What is to be heard, from the last step in which the user said something, and at what time its bytes begin.
+
+    What stands in a medium's place has been cut already.
+    """
     step = next((step for step in reversed(turn.steps) if isinstance(step, wire.UserInputStep)), None)
     for place, part in enumerate((step.content if step else None) or ()):
         if not isinstance(part, wire.AudioContent | wire.VideoContent):
@@ -172,7 +182,15 @@ def _media(turn: Turn) -> Iterator[Medium]:
         except (Error, ValueError):
             raise wire.InvalidRequest(f"`{path}.data` is not base64.") from None
         kind: Kind = "audio" if isinstance(found, wire.AudioContent) else "video"
-        yield Medium(kind=kind, body=body, mime_type=found.mime_type, content=found, path=path)
+        medium = Medium(kind=kind, body=body, mime_type=found.mime_type, content=found, path=path)
+        yield medium, 0.0 if found is part else _begins(part, path)
+
+
+def _begins(part: wire.AudioContent | wire.VideoContent, path: str) -> float:
+    try:
+        return span_of(Medium(kind="audio", body=b"", mime_type=None, content=part))[0]
+    except Unreadable as error:
+        raise wire.InvalidRequest(f"`{path}`: {error}") from None
 
 
 def _offset(seconds: float) -> str:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from antiphon import wire
 from antiphon.library import Library
-from antiphon.library.files import StoredFile
+from antiphon.library.files import StoredFile, id_of
 from antiphon.library.stores import StoredDocument
 from antiphon.server import rest
 from antiphon.server.ranges import download
@@ -27,6 +27,10 @@ def table(library: Library) -> list[tuple[str, str, Handler]]:
         ("GET", "/files/{id}:download", rest.rpc(routes.download)),
         ("GET", "/files/{id}", rest.rpc(routes.get)),
         ("DELETE", "/files/{id}", rest.rpc(routes.delete)),
+        # The clients put a file's address in the place of its id, unless it begins with https://: then they take it out.
+        ("GET", "/files/http{id:path}:download", rest.rpc(routes.download)),
+        ("GET", "/files/http{id:path}", rest.rpc(routes.get)),
+        ("DELETE", "/files/http{id:path}", rest.rpc(routes.delete)),
     ]
 
 
@@ -68,21 +72,26 @@ class Routes:
     async def get(self, request: Request) -> Response:
         """GET /files/{id}."""
         rest.query(request)
-        file = await self._library.files.get(request.scope["project"], request.path_params["id"])
+        file = await self._library.files.get(request.scope["project"], _id(request))
         return rest.answer(resource(file, rest.base_url(request)))
 
     async def delete(self, request: Request) -> Response:
         """DELETE /files/{id}."""
         rest.query(request)
-        await self._library.files.delete(request.scope["project"], request.path_params["id"])
+        await self._library.files.delete(request.scope["project"], _id(request))
         return rest.answer({})
 
     async def download(self, request: Request) -> Response:
         """GET /files/{id}:download?alt=media: the bytes."""
         if request.query_params.get("alt") != "media":
             raise wire.InvalidRequest("A download is asked for with alt=media.")
-        file = await self._library.files.get(request.scope["project"], request.path_params["id"])
+        file = await self._library.files.get(request.scope["project"], _id(request))
         return await file_of(self._library, request, file, file.shown)
+
+
+def _id(request: Request) -> str:
+    given: str = request.path_params["id"]
+    return id_of(given) or given if "/" in given else given
 
 
 async def file_of(library: Library, request: Request, kept: StoredFile | StoredDocument, name: str) -> Response:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from antiphon import __version__, wire
-from antiphon.wire import triggers, webhooks
+from antiphon.wire import decisions, triggers, voices, webhooks
 from antiphon.wire.interaction import ResponseFormat
 
 _REF = "#/components/schemas/{name}"
@@ -75,6 +75,11 @@ _ROOTS = (
     triggers.RunTrigger,
     triggers.TriggerExecution,
     triggers.TriggerExecutionList,
+    decisions.CreateDecision,
+    decisions.Decision,
+    voices.CreateVoice,
+    voices.VoiceList,
+    voices.VoiceResource,
 )
 
 
@@ -162,6 +167,15 @@ def _paths() -> dict[str, Any]:
         },
         **_webhook_paths(id, *paging),
         **_trigger_paths(id, *paging),
+        **_voice_paths(id),
+        "/decisions": {
+            "post": _operation(
+                "createDecision",
+                "Answer closed questions with probabilities",
+                _json("Decision", "The answers."),
+                requestBody=_body("CreateDecision"),
+            )
+        },
     }
 
 
@@ -207,6 +221,26 @@ def _trigger_paths(id: dict[str, Any], *paging: dict[str, Any]) -> dict[str, Any
         "/triggers/{id}/executions": {
             "post": _operation("runTrigger", "Run now", run, id, requestBody=_body("RunTrigger", required=False)),
             "get": _operation("listTriggerExecutions", "Its runs, newest first", runs, id, *paging),
+        },
+    }
+
+
+def _voice_paths(id: dict[str, Any]) -> dict[str, Any]:
+    words = ("accent", "context", "gender", "language_code", "persona", "pitch", "region_code", "search", "type")
+    filters = (_in_query(name, "string", "Only voices that have it.") for name in words)
+    paging = (
+        _in_query("page_size", "integer", "At most so many."),
+        _in_query("page_token", "string", "Where to go on."),
+    )
+    nothing = _json("Deleted", "Nothing.")
+    return {
+        "/voices": {
+            "get": _operation("listVoices", "Who can speak", _json("VoiceList", "A page."), *filters, *paging),
+            "post": _operation("createVoice", "Refused here", nothing, requestBody=_body("CreateVoice")),
+        },
+        "/voices/{id}": {
+            "get": _operation("getVoice", "One of them", _json("VoiceResource", "The voice."), id),
+            "delete": _operation("deleteVoice", "Refused here", nothing, id),
         },
     }
 

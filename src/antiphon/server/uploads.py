@@ -95,7 +95,7 @@ class Routes:
     async def _obey(self, request: Request, upload: Upload, commands: set[str]) -> Response:
         if "cancel" in commands:
             await self._uploads.cancel(upload.id)
-            return Response(b"", 200, _status("cancelled"))
+            return Response(b"", 200, await self._state(upload.id))
         if "upload" in commands and upload.state == "active":
             await self._uploads.receive(upload.id, _number(request, "x-goog-upload-offset"), request.stream())
         if "finalize" in commands:
@@ -117,7 +117,7 @@ class Routes:
     async def _raw(self, request: Request) -> Response:
         kind = request.headers.get("x-goog-upload-header-content-type") or request.headers.get("content-type")
         about = await self._about(request, b"", kind)
-        return await self._whole(request, about, request.stream())
+        return await self._whole(request, about, request.stream(), size=_number(request, "content-length"))
 
     async def _multipart(self, request: Request) -> Response:
         """Two parts: JSON about the bytes, and the bytes."""
@@ -135,9 +135,14 @@ class Routes:
             ) from None
 
     async def _whole(
-        self, request: Request, about: About, data: AsyncIterator[bytes], file_name: str | None = None
+        self,
+        request: Request,
+        about: About,
+        data: AsyncIterator[bytes],
+        file_name: str | None = None,
+        size: int | None = None,
     ) -> Response:
-        id = await self._begin(request, about, None, file_name)
+        id = await self._begin(request, about, size, file_name)
         try:
             await self._uploads.receive(id, 0, data)
             made = await self._uploads.finish(id)

@@ -88,11 +88,9 @@ def _mp3_bits(rate: int) -> tuple[int, int]:
     return (32_000, 320_000) if rate >= 32000 else (8_000, 160_000) if rate >= 16000 else (8_000, 64_000)
 
 
-def content(data: bytes, format: Format | None) -> wire.AudioContent:
-    """A piece of sound; the first says what it is."""
+def content(data: bytes, format: Format) -> wire.AudioContent:
+    """A piece of sound; each says what it is, as clients look at any of them."""
     encoded = base64.b64encode(data).decode("ascii")
-    if format is None:
-        return wire.AudioContent(data=encoded)
     return wire.AudioContent(data=encoded, mime_type=format.mime_type, sample_rate=format.rate, channels=1)
 
 

@@ -45,7 +45,7 @@ class Piper:
         voice: str = "",
         names: Mapping[str, str] | None = None,
         threads: int | None = None,
-        seconds: float = 60.0,
+        seconds: float = 120.0,
     ) -> None:
         self._folder = None if folder is None else Path(folder)
         self._default = voice
@@ -71,16 +71,16 @@ class Piper:
         cast = (await self._catalogue()).cast(voices)
         script = Script([config.speaker for config in voices])
         encoder = Encoder(wanted)
-        told = False
+        if not isinstance(text, str):
+            await self._awake(cast[0])  # while the text is being written
         async for part in parts(text):
             for line in script.lines(part):
                 for sentence in pieces(line.text, first=not encoder.seconds):
                     data = await self._spoken(sentence, cast[line.speaker], encoder)
                     if data:
-                        yield content(data, None if told else wanted)
-                        told = True
+                        yield content(data, wanted)
         if data := await asyncio.to_thread(encoder.end):
-            yield content(data, None if told else wanted)
+            yield content(data, wanted)
 
     async def voices(self) -> Sequence[Voice]:
         """The machine's own, then the service's names. Raises FailedPrecondition."""
@@ -112,17 +112,7 @@ class Piper:
         return Catalogue(voices, self._default, self._names)
 
     async def _spoken(self, sentence: str, manner: Manner, encoder: Encoder) -> bytes:
-        voice = manner.voice
-        job = Job(
-            text=sentence,
-            model=str(voice.model),
-            config=str(voice.config),
-            # Played faster it is higher, and that much longer sounds keep its tempo.
-            length=voice.length * manner.pitch / manner.tempo,
-            speaker=voice.speaker,
-            sha256=voice.sha256,
-        )
-        sound = await self._ask(job)
+        sound = await self._ask(_job(sentence, manner))
         if sound.reason:
             raise wire.FailedPrecondition(sound.reason)
 
@@ -141,14 +131,24 @@ class Piper:
                     await asyncio.wait([self._left])
                 if self._closed:
                     raise wire.Unavailable("Speech has been closed.")
-                self._left = asyncio.create_task(self._exchange(job))
                 try:
-                    return await asyncio.shield(self._left)
+                    return await asyncio.shield(self._begun(job))
                 except _BROKEN as error:
                     logger.warning("The process that speaks ended or was too slow (%s).", error.__class__.__name__)
                     if last:
                         raise wire.Unavailable("The process that speaks ended, or was too slow; try again.") from error
         raise AssertionError("unreachable")
+
+    async def _awake(self, manner: Manner) -> None:
+        """Have the voice loaded, without waiting for it."""
+        async with self._turn:
+            if self.pid is None and not self._closed and (self._left is None or self._left.done()):
+                self._begun(_job("", manner))
+
+    def _begun(self, job: Job) -> asyncio.Task[Sound]:
+        self._left = asyncio.create_task(self._exchange(job))
+        self._left.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen: perhaps nobody waits
+        return self._left
 
     async def _exchange(self, job: Job) -> Sound:
         """One sentence and its sound. A process that does not give it in time is ended: it would answer the next."""
@@ -171,6 +171,19 @@ class Piper:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+def _job(sentence: str, manner: Manner) -> Job:
+    voice = manner.voice
+    return Job(
+        text=sentence,
+        model=str(voice.model),
+        config=str(voice.config),
+        # Played faster it is higher, and that much longer sounds keep its tempo.
+        length=voice.length * manner.pitch / manner.tempo,
+        speaker=voice.speaker,
+        sha256=voice.sha256,
+    )
 
 
 def _packaged() -> list[Local]:

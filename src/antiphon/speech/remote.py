@@ -58,17 +58,15 @@ class RemoteSpeech:
         cast = self._cast(voices)
         script = Script([config.speaker for config in voices])
         encoder = Encoder(wanted)
-        told = False
         async for part in parts(text):
             for line in script.lines(part):
                 for portion in _portions(line.text):
                     async with aclosing(self._sound(portion, cast[line.speaker])) as sounds:
                         async for samples, rate in sounds:
                             if data := await asyncio.to_thread(encoder.add, samples, rate):
-                                yield content(data, None if told else wanted)
-                                told = True
+                                yield content(data, wanted)
         if data := await asyncio.to_thread(encoder.end):
-            yield content(data, None if told else wanted)
+            yield content(data, wanted)
 
     async def voices(self) -> Sequence[Voice]:
         """The server's own, then the other names for them."""
@@ -96,9 +94,10 @@ class RemoteSpeech:
                 known = ", ".join([*self._own, *self._names, *PREBUILT])
                 raise wire.InvalidRequest(f"There is no voice '{config.voice}' at '{path}.voice'. There are: {known}.")
             if config.language is not None and not self._speaks(config.language):
-                spoken = ", ".join(self._languages) or "none: this server's settings say which are spoken"
+                spoken = ", ".join(self._languages) or "none, as its settings name none"
                 raise wire.InvalidRequest(
-                    f"'{config.language[:50]}' at '{path}.language' is no language that can be asked for: {spoken}."
+                    f"'{config.language[:50]}' at '{path}.language' is not among the languages that this server asks for: "
+                    f"{spoken}."
                 )
             cast.append(voice)
         return cast or [self._own[0]]

@@ -15,6 +15,7 @@ _CLAUSE = re.compile(r"[,;:–—、，；：][\"'”’»)\]]*(?=\s)|[、，；
 _HEADING = re.compile(r"^[ \t]{0,3}#{1,6}[ \t]+(.*?)[ \t#]*$", re.MULTILINE)
 _NUMBER = re.compile(r"^([ \t]*)(\d{1,3})[.)](?=[ \t])", re.MULTILINE)  # an item's: it is said, and looks like a mark
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u20e3]+")  # their names would be said
 
 
 class Line(NamedTuple):
@@ -56,7 +57,7 @@ def pieces(text: str, *, first: bool = False) -> Iterator[str]:
 
     What has no letter and no digit is left out: it cannot be said.
     """
-    text = _NUMBER.sub(r"\1- \2,", _HEADING.sub(_as_sentence, _UNSEEN.sub("", text)))
+    text = _NUMBER.sub(r"\1- \2,", _HEADING.sub(_as_sentence, _EMOJI.sub(" ", _UNSEEN.sub("", text))))
     for place in sentences(text):
         sentence = " ".join(text[place.start : place.end].split())
         for piece in _cut(sentence, first):
@@ -71,15 +72,17 @@ def _as_sentence(heading: re.Match[str]) -> str:
 
 
 def _cut(sentence: str, first: bool) -> Iterator[str]:
-    longest = _FIRST if first else _LONGEST
+    digits = sum(character.isdigit() for character in sentence)
+    usual = _LONGEST // 4 if 4 * digits > len(sentence) else _LONGEST  # a digit is a word
+    longest = min(_FIRST, usual) if first else usual
     while len(sentence) > longest:
         end = _breath(sentence, longest)
-        if not end and longest == _FIRST:
-            longest = _LONGEST
+        if not end and longest < usual:
+            longest = usual
             continue
-        end = end or sentence.rfind(" ", _SHORTEST, _LONGEST) + 1 or _LONGEST
+        end = end or sentence.rfind(" ", _SHORTEST, usual) + 1 or usual
         yield sentence[:end].strip()
-        sentence, longest = sentence[end:].strip(), _LONGEST
+        sentence, longest = sentence[end:].strip(), usual
     yield sentence
 
 

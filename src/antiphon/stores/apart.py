@@ -21,7 +21,8 @@ from typing import Protocol
 import msgspec
 
 from antiphon import wire
-from antiphon.ports import Blobs, Fenced, Ledger, Record, Segment, Store, Stored
+from antiphon.blobs import Depot, Gone
+from antiphon.ports import Fenced, Ledger, Record, Segment, Store, Stored
 
 logger = logging.getLogger("antiphon.stores.apart")
 
@@ -32,16 +33,10 @@ _LONG = 2**18  # bytes from which on work is done on a thread
 _OURS = "v1_"  # what ids of interactions begin with
 _UNKNOWN_SECONDS = 3600.0  # what was put before this and has no row will get none any more
 _LOOK_SECONDS = 86400.0  # between two looks for those
+_FEW = 200  # owners that are looked at before others have their turn
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
-
-
-class Kept(Blobs, Protocol):
-    """Where bytes are kept, as far as it is needed here: see `blobs.Depot`."""
-
-    async def owners(self, prefix: str, before: float, after: str = "", size: int = 1000) -> list[str]:
-        """Who holds something, and has not been given anything since `before`."""
-        ...
+_read_base64 = msgspec.json.Decoder(bytes).decode
 
 
 class Telling(Store, Protocol):
@@ -55,7 +50,7 @@ class Telling(Store, Protocol):
 class Apart:
     """`store`, whose rows have no media of `least` characters or more: `blobs` has them. Close both, this one first."""
 
-    def __init__(self, store: Telling, blobs: Kept, least: int = 16 * 1024) -> None:
+    def __init__(self, store: Telling, blobs: Depot, least: int = 16 * 1024) -> None:
         self._store = store
         self._blobs = blobs
         self._least = max(least, 100)  # what stands in its place must be shorter
@@ -133,7 +128,18 @@ class Apart:
         return await self._put_back(await self._store.lineage(project, id))
 
     async def page(self, project: str, before: str | None, size: int) -> list[Stored]:
-        return await self._put_back(await self._store.page(project, before, size))
+        found = await self._store.page(project, before, size)
+        try:
+            return await self._put_back(found)
+        except Gone as error:  # one that has lost its media must not hide all others
+            logger.warning("an interaction is listed without its media: %s", error)
+            return [await self._as_far_as_there(stored) for stored in found]
+
+    async def _as_far_as_there(self, stored: Stored) -> Stored:
+        try:
+            return (await self._put_back([stored]))[0]
+        except Gone:
+            return stored
 
     async def _whole(self, stored: Stored | None) -> Stored | None:
         return None if stored is None else (await self._put_back([stored]))[0]
@@ -183,7 +189,7 @@ class Apart:
     async def _look(self, before: float) -> None:
         """Let go of what belongs to interactions that are not there: the process ended before it wrote or erased them."""
         last = ""
-        while owners := await self._blobs.owners(_OURS, before, last):
+        while owners := await self._blobs.owners(_OURS, before, last, _FEW):
             last = owners[-1]
             known = await self._store.reached(owners)
             lost = [id for id in owners if id not in known and not await self._store.exists(id)]
@@ -271,11 +277,15 @@ def _with(segment: Segment, frames: bytes) -> Segment:
 
 def _bytes(text: bytes) -> bytes | None:
     """What base64 says; None where it is none, or would not be written the same again."""
-    try:
-        body = binascii.a2b_base64(text, strict_mode=True)
-    except binascii.Error:
+    if b"\\" in text:  # to be read as JSON it must be the same as it stands
         return None
-    return body if _base64(body) == text else None
+    try:
+        body = _read_base64(b'"%b"' % text)  # five times as fast as binascii, and as strict
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    # Of one alphabet and whole: only bits that the end does not need may still differ.
+    last = len(body) % 3 or 3
+    return body if len(text) == (len(body) + 2) // 3 * 4 and _base64(body[-last:]) == text[-4:] else None
 
 
 def _base64(body: bytes) -> bytes:

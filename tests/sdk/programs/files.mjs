@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { GoogleGenAI } from "@google/genai";
 
 const client = new GoogleGenAI({});
@@ -13,6 +13,10 @@ const names = [];
 for await (const listed of await client.files.list({ config: { pageSize: 1 } })) names.push(listed.name);
 console.log(large.sizeBytes, names.includes(large.name) && names.includes(file.name));
 console.log((await client.files.get({ name: file.name })).uri === file.uri);
+const copy = path + ".copy";
+await client.files.download({ file, downloadPath: copy });
+while (!existsSync(copy) || readFileSync(copy).length < 60) await sleep(20); // the client does not wait for the disk
+console.log(readFileSync(copy, "utf8") === readFileSync(path, "utf8"));
 
 const store = await client.fileSearchStores.create({ config: { displayName: "Pets" } });
 let operation = await client.fileSearchStores.uploadToFileSearchStore({
@@ -43,5 +47,5 @@ try {
   console.log(error.status, error.message.includes("FAILED_PRECONDITION"));
 }
 await client.fileSearchStores.delete({ name: store.name, config: { force: true } });
-await client.files.delete({ name: file.name });
+await client.files.delete({ name: file.uri });
 console.log((await client.files.list()).pageLength >= 1);
