@@ -411,9 +411,10 @@ def _import(options: argparse.Namespace) -> None:
 def _models(options: argparse.Namespace) -> None:
     if options.action == "list":
         here = {item.name: item for item in weights.installed()}
-        for name, known in weights.KNOWN.items():
+        listed: dict[str, weights.Weights | weights.Folder] = {**weights.KNOWN, **weights.FOLDERS}
+        for name, known in listed.items():
             print(f"{name:24} {'here' if name in here else 'not fetched':12} {known.title}")
-        for name in here.keys() - weights.KNOWN.keys():
+        for name in here.keys() - listed.keys():
             print(f"{name:24} {'here':12} {here[name].path}")
         return
     if options.name is None:

@@ -91,6 +91,13 @@ def test_a_name_that_nobody_asked_about_leads_on() -> None:
     assert found == ["vacuum_cost_limit", "SQLite 3.7.15", "scram-sha-256", "Rules-Requires-Root"]
 
 
+def test_cells_of_two_rows_are_no_row() -> None:
+    rows = "| Item | Limit |\n|---|---|\n| rows per table | 4,294,967,295 pages |\n| columns per table | 1,600 |"
+    limits = Passage(rows, wire.UrlCitation(url="https://e.org/l", title="Limits"))
+    assert ruling("columns per table | 1,600", [limits]) == "yes"
+    assert ruling("columns per table | 4,294,967,295 pages", [limits]) == "doubt"
+
+
 def test_a_number_with_another_unit_is_another() -> None:
     tower = Passage(
         "The tower is 300 m high, and was 5 % dearer.", wire.UrlCitation(url="https://e.org/t", title="Tower")

@@ -70,6 +70,8 @@ ABOUT_ONE: dict[str, Any] = {
     "POST /interactions/{id}/cancel": {},
     "GET /files/{id}": None,
     "GET /files/{id}:download?alt=media": None,
+    "GET /files/http{id}": None,
+    "GET /files/http{id}:download?alt=media": None,
     f"GET {STORE}": None,
     f"GET {STORE}/documents": None,
     f"GET {STORE}/documents/{{document}}": None,
@@ -89,6 +91,7 @@ ABOUT_ONE: dict[str, Any] = {
     "GET /triggers/{id}/executions": None,
     "POST /triggers/{id}/executions": {},
     "DELETE /interactions/{id}": None,
+    "DELETE /files/http{id}": None,
     "DELETE /files/{id}": None,
     f"DELETE {STORE}/documents/{{document}}?force=true": None,
     f"DELETE {STORE}?force=true": None,
@@ -203,6 +206,8 @@ def filled(route: str, of_alpha: dict[str, dict[str, str]]) -> str:
     names = of_alpha[words[2] if words[1] == "upload" else words[1].partition("?")[0]]
     if "/upload/operations/" in route:
         names = names | of_alpha["upload operation"]
+    if "http{id}" in route:  # a whole address, as clients put it in the place of an id
+        route = route.replace("http{id}", "http:%2F%2Fhere%2Fv1beta%2Ffiles%2F{id}")
     for name, value in names.items():
         route = route.replace(f"{{{name}}}", value)
     assert "{" not in route
@@ -281,6 +286,10 @@ def test_nothing_of_anothers_can_be_named_in_a_request(server: Server, of_alpha:
     searched = {"type": "file_search", "file_search_store_names": [f"fileSearchStores/{store}"]}
     answer = ask(server, "POST /interactions", BETA, {"model": "scripted", "input": "x", "tools": [searched]})
     assert answer.status == 404, answer.body
+    shown = [{"type": "document", "uri": f"files/{file}", "mime_type": "text/csv"}]
+    mine = ask(server, "POST /interactions", ALPHA, {"model": "scripted", "input": shown})
+    answer = ask(server, "POST /interactions", BETA, {"model": "scripted", "input": shown})
+    assert mine.status == 200 and answer.status == 400 and "of alpha" not in answer.body.decode(), answer.body
     own = got(server, "POST /fileSearchStores", BETA, {})["name"]
     assert ask(server, f"POST /{own}:importFile", BETA, {"fileName": f"files/{file}"}).status == 404
     for route, names in (

@@ -60,6 +60,8 @@ def ruling(sentence: str, passages: Sequence[Passage], given: str = "") -> Rulin
 def _compared(sentence: str, passages: Sequence[Passage]) -> Ruling:
     if other_units(sentence, "\n".join(passage.text for passage in passages)):
         return "doubt"
+    if " | " in sentence and not stands_in(sentence, passages):
+        return "doubt"  # cells of a table, of two of its rows
     if any(cite(sentence, [passage]) for passage in passages):
         return "yes"
     # What stands below a heading is said of it, and of nothing else.
