@@ -30,7 +30,9 @@ def written_arguments(draw: st.DrawFn) -> list[wire.ArgumentsDelta]:
 
 
 steps = st.one_of(
-    st.tuples(st.just(wire.ModelOutputStep()), st.lists(text_delta | annotation_delta | image_delta | sound_delta, max_size=8)),
+    st.tuples(
+        st.just(wire.ModelOutputStep()), st.lists(text_delta | annotation_delta | image_delta | sound_delta, max_size=8)
+    ),
     st.tuples(
         st.just(wire.ThoughtStep()),
         st.lists(summary_delta, max_size=5).map(lambda deltas: [*deltas, wire.ThoughtSignatureDelta(signature="c2ln")]),

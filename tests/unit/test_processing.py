@@ -38,7 +38,9 @@ class Reads:
 
 
 def reading(digester: Any) -> Processing:
-    return Processing({"document": digester, "image": digester}, obtain, missing={"audio": "install 'antiphon[hearing]'"})
+    return Processing(
+        {"document": digester, "image": digester}, obtain, missing={"audio": "install 'antiphon[hearing]'"}
+    )
 
 
 async def obtain(project: str, uri: str) -> tuple[bytes, str | None, str | None]:
@@ -171,7 +173,9 @@ def test_wherever_a_crash_cuts_it_short_the_run_goes_on_and_the_model_has_the_do
         assert made.status == "completed"
         if model.turns:
             assert "[document] %PDF" in messages(model.turns[0])[0]["content"]
-        sound = [step for step in made.steps or () if isinstance(step, wire.ProcessingResultStep) and step.error is None]
+        sound = [
+            step for step in made.steps or () if isinstance(step, wire.ProcessingResultStep) and step.error is None
+        ]
         assert len(sound) == 1
 
     run_async(body)

@@ -17,7 +17,11 @@ print(file.display_name, file.mime_type, file.size_bytes, file.state.name, file.
 large = client.files.upload(file=io.BytesIO(b"0123456789" * 1_000_000), config={"mime_type": "text/csv"})
 print(large.size_bytes, large.name in [listed.name for listed in client.files.list(config={"page_size": 1})])
 print(client.files.get(name=file.name).uri == file.uri, client.files.download(file=file) == path.read_bytes())
-print(client.files.get(name=file.uri) == file, client.files.download(file=large.uri) == b"0123456789" * 1_000_000, file.source.name)
+print(
+    client.files.get(name=file.uri) == file,
+    client.files.download(file=large.uri) == b"0123456789" * 1_000_000,
+    file.source.name,
+)
 print(base64.b64decode(file.sha256_hash).decode() == hashlib.sha256(path.read_bytes()).hexdigest())
 
 store = client.file_search_stores.create(config={"display_name": "Pets"})
