@@ -19,7 +19,10 @@ from antiphon.run import Run, patiently
 class Archive:
     """Reads what `store` keeps, what `live` holds by id, and what `bus` brings."""
 
-    def __init__(self, store: Store, bus: Bus, live: Mapping[str, Run]) -> None:
+    def __init__(
+        self, store: Store, bus: Bus, live: Mapping[str, Run], beginning: Mapping[str, asyncio.Event] | None = None
+    ) -> None:
+        self._beginning = beginning if beginning is not None else {}
         self._store = store
         self._bus = bus
         self._live = live
@@ -39,6 +42,7 @@ class Archive:
 
         Raises NotFound, and OutOfRange where `after` is no place to resume from.
         """
+        await self._begun(id)
         live = self._live.get(id)
         if live is not None and live.record.store and live.record.project == project:
             if after > live.state.seq:
@@ -100,10 +104,16 @@ class Archive:
 
     async def stored(self, project: str, id: str) -> Stored:
         """What the store has. Raises NotFound."""
+        await self._begun(id)
         stored = await self._store.get(project, id)
         if stored is None:
             raise wire.NotFound(f"Interaction '{id}' was not found.")
         return stored
+
+    async def _begun(self, id: str) -> None:
+        """What is being kept at this moment is in the store soon, or is there already and run by nobody yet."""
+        if (begun := self._beginning.get(id)) is not None:
+            await begun.wait()
 
     async def page(self, project: str, before: str | None, size: int) -> wire.InteractionList:
         """A page of interactions, newest first, without their steps."""

@@ -113,7 +113,8 @@ class Engine:
             retention=self.limits.retention,
             clock=clock,
         )
-        self.archive = Archive(store, bus, self._live)
+        self._beginning: dict[str, asyncio.Event] = {}  # what is being kept, and not yet run
+        self.archive = Archive(store, bus, self._live, self._beginning)
 
     # ------------------------------------------------------------------ create
 
@@ -134,9 +135,18 @@ class Engine:
         if self._stopping:
             raise wire.Unavailable("The server is stopping.")
         record, turn = await self.prepare(project, request, key, id)
-        durable = lasting or self.outlives(request)
-        if id is not None and await self.store.exists(id):
+        if record.id in self._beginning:
             raise wire.AlreadyExists(f"Interaction '{id}' exists.")
+        begun = self._beginning[record.id] = asyncio.Event()
+        try:
+            if id is not None and await self.store.exists(id):
+                raise wire.AlreadyExists(f"Interaction '{id}' exists.")
+            return await self._begin(record, turn, durable=lasting or self.outlives(request))
+        finally:
+            del self._beginning[record.id]
+            begun.set()
+
+    async def _begin(self, record: Record, turn: Turn, *, durable: bool) -> Run:
         await self._watchers.begins(record)
         if durable:
             try:

@@ -871,3 +871,34 @@ def test_a_server_that_stops_leaves_its_background_runs_to_the_next_one() -> Non
             assert text_of(await on.archive.get("p", run.record.id)) == "done"
 
     run_async(body)
+
+
+def test_who_comes_while_an_interaction_is_being_kept_follows_it_to_its_end() -> None:
+    class Slow(MemoryStore):
+        """One that has it before whoever asked for it knows."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept, self.told = asyncio.Event(), asyncio.Event()
+
+        async def create(self, *given: Any, **more: Any) -> None:
+            await super().create(*given, **more)
+            self.kept.set()
+            await self.told.wait()
+
+    async def body() -> None:
+        store = Slow()
+        async with engine(store=store) as on:
+            first = asyncio.create_task(on.create("p", request(background=True), id="v1_once"))
+            await store.kept.wait()
+            with pytest.raises(wire.AlreadyExists):
+                await on.create("p", request(background=True), id="v1_once")
+            follower = asyncio.create_task(on.archive.follow("p", "v1_once"))
+            await asyncio.sleep(0)
+            store.told.set()
+            run = await first
+            events = await read(await follower)
+            assert isinstance(events[-1][1], wire.InteractionCompleted)
+            await ended(run)
+
+    run_async(body)

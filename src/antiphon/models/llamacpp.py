@@ -47,8 +47,10 @@ class LlamaCpp:
 
     `context` is in tokens and for each of the `slots` (conversations answered at the same time), `cache_mib` the memory
     that keeps idle conversations read. `projector` is the file that lets a model see or hear. `room` is how many
-    characters one tool's result may give it to read. `tools` says how functions are put before the model (see
-    `chat.Dialect`); `auto` decides by its template and size. `progress` is told in words how a start goes.
+    characters one tool's result may give it to read. With `repeatable` the same question and seed have the same answer,
+    whether they were read before or not, and later turns of long conversations begin more slowly. `tools` says how
+    functions are put before the model (see `chat.Dialect`); `auto` decides by its template and size. `progress` is told in
+    words how a start goes.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class LlamaCpp:
         threads: int | None = None,
         cache_mib: int = 2048,
         gpu_layers: int = -1,
+        repeatable: bool = False,
         projector: str | Path | None = None,
         room: int | None = None,
         tools: Literal["auto", "template", "text"] = "auto",
@@ -80,6 +83,7 @@ class LlamaCpp:
             threads=threads or _cores(),
             cache_mib=cache_mib,
             gpu_layers=gpu_layers,
+            repeatable=repeatable,
             projector=None if projector is None else str(projector),
         )
         self._tools = tools

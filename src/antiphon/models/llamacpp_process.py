@@ -34,6 +34,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     cache_mib: int
     gpu_layers: int = -1
+    repeatable: bool = False
     projector: str | None = None
 
 
@@ -73,9 +74,11 @@ def _serve(config: Config) -> str:
     params.n_gpu_layers = config.gpu_layers
     if config.projector is not None:
         params.mmproj.path = config.projector
-    if config.gpu_layers == 0 or all(_is_processor(device) for device in xllamacpp.get_device_info()):
+    on_processor = config.gpu_layers == 0 or all(map(_is_processor, xllamacpp.get_device_info()))
+    if on_processor and not config.repeatable:
         # What was read is attended to as matrices that the processor multiplies fast. With 3,000 tokens read, 38 more took
-        # 1.7 s as flash attention on f16, 1.5 s without it, and 1.2 s so; keys in f32 gained nothing.
+        # 1.7 s as flash attention on f16, 1.5 s without it, and 1.2 s so; keys in f32 gained nothing. But words that are
+        # read one by one and many at a time round differently: one answer in ten is another once its question was read.
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.cache_type_k = xllamacpp.ggml_type.GGML_TYPE_Q8_0
         params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
