@@ -21,10 +21,11 @@ from typing import Any
 
 import uvloop
 
-from antiphon import app, ids, wire
+from antiphon import app, wire
 from antiphon.blobs import Depot, make
 from antiphon.ports import Record, Store
 from antiphon.stores.apart import Apart
+from bench import stores
 from bench.report import publish
 from bench.stores import ending, opening, own_postgres, segment, words
 
@@ -34,23 +35,10 @@ Two = tuple[list[float], list[float]]
 
 
 def record(picture: bytes | None, previous: Record | None = None) -> Record:
-    now = time.time()
-    id = ids.interaction_id(now)
-    content: list[Any] = [wire.TextContent(text="What is in the picture? " * 10)]
-    if picture is not None:
-        content.append(wire.ImageContent(data=base64.b64encode(picture).decode(), mime_type="image/png"))
-    return Record(
-        id=id,
-        project="default",
-        conversation=previous.conversation if previous else id,
-        created=now,
-        expires=now + 86400.0,
-        model="m",
-        target="m",
-        input=[wire.UserInputStep(content=content)],
-        request=wire.CreateInteraction(model="m"),
-        previous_interaction_id=previous.id if previous else None,
-    )
+    if picture is None:
+        return stores.record(previous)
+    shown = wire.ImageContent(data=base64.b64encode(picture).decode(), mime_type="image/png")
+    return stores.record(previous, shown)
 
 
 async def took(store: Store, made: list[Record]) -> list[float]:

@@ -43,7 +43,7 @@ def own_postgres() -> Iterator[str]:
         yield started.database()
 
 
-def record(previous: Record | None = None) -> Record:
+def record(previous: Record | None = None, *more: wire.Content) -> Record:
     now = time.time()
     id = ids.interaction_id(now)
     return Record(
@@ -54,7 +54,7 @@ def record(previous: Record | None = None) -> Record:
         expires=now + 86400.0,
         model="gemini-3-flash-preview",
         target="starter",
-        input=[wire.UserInputStep(content=[wire.TextContent(text="Say hello. " * 20)])],
+        input=[wire.UserInputStep(content=[wire.TextContent(text="Say hello. " * 20), *more])],
         request=wire.CreateInteraction(model="gemini-3-flash-preview"),
         previous_interaction_id=previous.id if previous else None,
     )

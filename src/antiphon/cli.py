@@ -27,11 +27,6 @@ from antiphon.settings import PORT, Settings, SettingsError
 if TYPE_CHECKING:
     import aiohttp  # the commands that need it import it themselves: the server need not wait for it
 
-_MEDIA_PARTS = {
-    "hearing": "what writes down speech: a folder of Whisper, or a server's URL",
-    "speech": "what speaks: a folder of Piper voices, or a server's URL",
-    "drawing": "what draws: an image server's URL",
-}
 _VARIABLES = ("database", "nats", "audit", "media", "admin_key")  # also of the environment; the last one only
 READY = "Antiphon is listening on "
 
@@ -115,7 +110,7 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--alias", action="append", metavar="NAME=MODEL", help="one more name for a configured model")
     serve.add_argument("--tool", action="append", metavar="TYPE=SOURCE", help="a tool that the server runs")
     serve.add_argument("--media", metavar="PLACE", help="where media are kept: a folder, s3://…, postgres, memory")
-    for part, what in _MEDIA_PARTS.items():
+    for part, what in settings.MEDIA_PARTS.items():
         serve.add_argument(f"--{part}", metavar="SOURCE", help=f"{what}; off for none (default: what is installed)")
     serve.add_argument(
         "--reachable", action="append", default=[], metavar="HOST", help="a private host that tools may fetch from"
@@ -165,7 +160,10 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _sources(options: argparse.Namespace, fields: dict[str, Any]) -> dict[str, Any]:
     """Tools, and what hears, speaks and draws: the command line's beside the file's."""
-    chosen = {"tools": _pairs(options.tool), "media_parts": {name: getattr(options, name) for name in _MEDIA_PARTS}}
+    chosen = {
+        "tools": _pairs(options.tool),
+        "media_parts": {name: getattr(options, name) for name in settings.MEDIA_PARTS},
+    }
     found = {}
     for field, sources in chosen.items():
         given = {name: settings.ToolSetting(source) for name, source in sources.items() if source}

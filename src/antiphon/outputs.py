@@ -18,7 +18,6 @@ _CAMEL = {
     "aspectRatio": "aspect_ratio",
     "imageSize": "image_size",
 }
-_PLACES = {"audio": "speech", "image": "drawing"}
 _LACKING = {
     "audio": "nothing here speaks: install antiphon[speech], or set a speech server with --speech",
     "image": "nothing here draws: install antiphon[drawing], or set an image server with --drawing",

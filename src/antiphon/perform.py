@@ -107,7 +107,7 @@ class Performer:
         writer = Writer(run, self._store, self._key, summaries=summaries, cite=sources, keep=keep)
 
         def count(tokens: Tokens) -> None:
-            run.usage = run.usage.then(tokens if tokens.media else _by_kind(run, turn, tokens))
+            run.usage = run.usage.then(tokens if tokens.media or run.usage.input else _by_kind(run, turn, tokens))
 
         finish = await self.listen(run, turn, writer.take, count)
         await writer.end(run.usage)

@@ -110,7 +110,6 @@ class Readings:
         self.media: dict[str, Sequence[wire.Media]] = {}
         self.passages: list[Passage] = []
         self.digests: dict[str, Sequence[wire.Content]] = {}  # by `media_key`
-        self.kinds: dict[str, Kind] = {}  # of what was digested
         for step in steps:
             self.add(step)
 
@@ -133,7 +132,9 @@ class Readings:
             return
         if isinstance(step, wire.ProcessingResultStep):
             if (made := _opened(self._key, step, _Digest)) is not None:
-                self.digests[made.medium], self.kinds[made.medium] = made.parts, made.kind
+                # What somebody says aloud may be the question itself; what stands in a document is not the user's word.
+                first = () if made.kind == "audio" else (wire.TextContent(text=_OUTSIDE),)
+                self.digests[made.medium] = (*first, *made.parts)
         elif type(step) in _CALLS:
             call: Any = step
             asked = _opened(self._key, call, _Call)

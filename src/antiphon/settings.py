@@ -19,7 +19,11 @@ from antiphon.weights import STARTER
 
 PORT = 8484
 ROLES = ("all", "api", "worker")
-MEDIA_PARTS = ("hearing", "speech", "drawing")
+MEDIA_PARTS = {
+    "hearing": "what writes down speech: a folder of Whisper, or a server's URL",
+    "speech": "what speaks: a folder of Piper voices, or a server's URL",
+    "drawing": "what draws: an image server's URL",
+}
 _PLAIN: dict[str, Any] = {
     "host": str,
     "port": int,

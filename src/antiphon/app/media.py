@@ -10,7 +10,7 @@ from typing import Any
 
 from antiphon import weights
 from antiphon.app.tables import load, named
-from antiphon.ports import Digester, Model, Obtain, Speak, gives_of
+from antiphon.ports import Digester, Model, Obtain, Speak
 from antiphon.processing import Processing
 from antiphon.settings import Settings, ToolSetting
 
@@ -69,7 +69,6 @@ class MediaParts:
             made[SPEECH] = load({}, "media", "antiphon.models.speech:SpeechModel")(self.speak)
         if self._hearing is not None:
             made[TRANSCRIBER] = load({}, "media", "antiphon.models.transcriber:Transcriber")(self._hearing)
-            made[TRANSCRIBER].gives = frozenset({"text", "transcription"})  # type: ignore[attr-defined]
         return made
 
     def others(self) -> dict[str, str]:
@@ -80,9 +79,7 @@ class MediaParts:
     def _able(self, model: Model) -> Model:
         setting = self._setting("drawing")
         if setting.source != "off" and (setting.source or not lacking("drawing")):
-            gives = gives_of(model) | {"image"}
             model = load({}, "media", "antiphon.models.drawing:Drawing")(model, self._draw)
-            model.gives = gives  # type: ignore[attr-defined]
         if self.speak is not None:
             model = load({}, "media", "antiphon.models.speech:Spoken")(model, self.speak)
         return model

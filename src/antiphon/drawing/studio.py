@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from contextlib import suppress
 
 import msgspec
@@ -15,6 +14,7 @@ from antiphon.drawing.easel import Answer, Job
 from antiphon.drawing.sizes import wanted
 from antiphon.drawing.svg import Unusable
 from antiphon.media.headers import header_of
+from antiphon.media.workers import start
 
 _GRACE = 5.0  # seconds that a process may take beyond its work: to start, and to pass the picture on
 _JPEG = "image/jpeg"
@@ -62,7 +62,7 @@ class Studio:
         return answer.body
 
     async def _ask(self, job: bytes) -> Answer:
-        process = await _start()
+        process = await start("antiphon.drawing.easel")
         try:
             async with asyncio.timeout(self._seconds + _GRACE):
                 written, _ = await process.communicate(job)
@@ -74,16 +74,3 @@ class Studio:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-
-
-async def _start() -> asyncio.subprocess.Process:
-    # -P: no module is taken from the folder this server happens to stand in. The keys in its environment stay here.
-    keep = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "antiphon.drawing.easel"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={**keep, "LANG": "C.UTF-8"},
-        start_new_session=True,
-    )

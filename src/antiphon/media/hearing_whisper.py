@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import msgspec
 
 from antiphon import wire
 from antiphon.media.hearing_process import LENGTH, Config, Piece, Said
+from antiphon.media.workers import end, start
 from antiphon.weights import WeightsError
 
 logger = logging.getLogger("antiphon.hearing")
@@ -23,7 +22,6 @@ Weights = Callable[[], Path | str]
 _START = 120.0  # seconds for loading the weights, on a busy machine
 _LONGEST = 180.0  # seconds for half a minute of sound: many times what a slow processor needs
 _BROKEN = (OSError, EOFError, msgspec.DecodeError)  # TimeoutError and IncompleteReadError are among them
-_KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 
 
 class Whisper:
@@ -59,7 +57,7 @@ class Whisper:
         """End the process; the next sound starts a new one."""
         process, self._process = self._process, None
         if process is not None:
-            await _end(process)
+            await end(process)
 
     async def _exchange(self, piece: Piece) -> Said:
         whole = False
@@ -81,15 +79,7 @@ class Whisper:
         except WeightsError as error:  # it tells of places that are the operator's
             logger.warning("Whisper's weights cannot be had: %s", error)
             raise wire.Unavailable("The weights of Whisper cannot be had here; the server's log says why.") from None
-        # -P: no module is taken from the folder this server happens to stand in. The keys in its environment stay here.
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "antiphon.media.hearing_process"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={**{name: os.environ[name] for name in _KEPT if name in os.environ}, "LANG": "C.UTF-8"},
-            start_new_session=True,
-        )
+        self._process = await start("antiphon.media.hearing_process", "CUDA_VISIBLE_DEVICES")
         config = Config(folder=str(folder), parent=os.getpid(), device=self._device, threads=self._threads)
         try:
             said = await self._ask(msgspec.msgpack.encode(config), _START)
@@ -107,9 +97,3 @@ class Whisper:
             await process.stdin.drain()
             header = await process.stdout.readexactly(LENGTH.size)
             return msgspec.msgpack.decode(await process.stdout.readexactly(LENGTH.unpack(header)[0]), type=Said)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()

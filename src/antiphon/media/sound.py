@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -224,7 +224,7 @@ class _Tape:
 
         resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
         first = self._wound
-        for frame in self._frames():
+        for frame in decoded(self._container, self._stream, self._broke):
             if first:
                 first, self.began = False, (frame.time or 0.0) - self._zero
             try:
@@ -237,24 +237,30 @@ class _Tape:
         for part in resampler.resample(None):
             yield part.to_ndarray().reshape(-1)
 
-    def _frames(self) -> Iterator[Any]:
-        import av
-
-        faults = 0
-        packets = self._container.demux(self._stream)
-        while faults < _FAULTS:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except (av.FFmpegError, ValueError):
-                break
-            try:
-                yield from packet.decode()
-                faults = 0
-            except (av.FFmpegError, ValueError):
-                self.broken, faults = True, faults + 1
+    def _broke(self) -> None:
         self.broken = True
+
+
+def decoded(container: Any, stream: Any, broke: Callable[[], None]) -> Iterator[Any]:
+    """The frames of a stream from where its container stands; `broke` is told of packets that are not decoded."""
+    import av
+
+    faults = 0
+    packets = container.demux(stream)
+    while faults < _FAULTS:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except (av.FFmpegError, ValueError):
+            break
+        try:
+            yield from packet.decode()
+            faults = 0
+        except (av.FFmpegError, ValueError):
+            broke()
+            faults += 1
+    broke()
 
 
 def _cuts(samples: NDArray[Any]) -> Iterator[int]:

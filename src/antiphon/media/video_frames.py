@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from antiphon.media.jobs import Task
-from antiphon.media.sound import MISSING, Cut, can_decode, known, opened
+from antiphon.media.sound import MISSING, Cut, can_decode, decoded, known, opened
 from antiphon.ports import Unreadable
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _PIXELS = 36 * 10**6  # of a frame, as it comes
 _HURRY = 0.5  # the share of its time after which only keyframes are looked at
 _NEAR = 10.0  # seconds that are decoded rather than jumped over
-_FAULTS = 200  # broken packets in a row
 _NO_WAY = {"flv", "mpegvideo", "m4v"}  # formats in which a place can only be reached by reading what is before it
 _QUALITY = 80
 _SMALLEST = 32  # pixels a side: models refuse less
@@ -176,6 +175,9 @@ class _Reel:
         self._given = found[0]
         return found
 
+    def _broke(self) -> None:
+        self.broken = True
+
     def _late(self) -> bool:
         return time.monotonic() > self._hurry
 
@@ -190,26 +192,7 @@ class _Reel:
             except (av.FFmpegError, ValueError):
                 self.broken = True
         self._position = min(at, self._position)
-        self._frames = self._decoded()
-
-    def _decoded(self) -> Iterator[Any]:
-        import av
-
-        faults = 0
-        packets = self._container.demux(self._stream)
-        while faults < _FAULTS:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except (av.FFmpegError, ValueError):
-                break
-            try:
-                yield from packet.decode()
-                faults = 0
-            except (av.FFmpegError, ValueError):
-                self.broken, faults = True, faults + 1
-        self.broken = True
+        self._frames = decoded(self._container, self._stream, self._broke)
 
 
 def _picture(frame: Any, side: int) -> Image.Image:

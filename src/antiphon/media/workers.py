@@ -57,12 +57,12 @@ class Workers:
     async def aclose(self) -> None:
         """End the workers."""
         while self._idle:
-            await _end(self._idle.pop())
+            await end(self._idle.pop())
 
     async def _ask(self, job: bytes) -> Answer:
         """One exchange with a worker. One that does not answer in time, or is left alone with its work, is ended."""
         self._idle = [worker for worker in self._idle if worker.returncode is None]  # others died meanwhile
-        worker = self._idle.pop() if self._idle else await _start()
+        worker = self._idle.pop() if self._idle else await start("antiphon.media.worker")
         whole = False
         try:
             async with asyncio.timeout(self._seconds + _GRACE):
@@ -72,15 +72,20 @@ class Workers:
             if whole:
                 self._idle.append(worker)
             else:
-                await _end(worker)
+                await end(worker)
         return msgspec.msgpack.decode(answer, type=Answer)
 
 
-async def _start() -> asyncio.subprocess.Process:
+async def start(module: str, *more: str) -> asyncio.subprocess.Process:
+    """A process of its own that runs a module of ours, asked through its input, answering through its output.
+
+    Of this process's environment it has what it needs to start, and `more`.
+    """
     # -P: no module is taken from the folder this server happens to stand in. The keys in its environment stay here.
-    keep = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
+    names = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", *more)
+    keep = {name: os.environ[name] for name in names if name in os.environ}
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "antiphon.media.worker"),
+        *(sys.executable, "-P", "-m", module),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -98,7 +103,7 @@ async def _exchange(worker: asyncio.subprocess.Process, job: bytes) -> bytes:
     return await worker.stdout.readexactly(LENGTH.unpack(header)[0])
 
 
-async def _end(worker: asyncio.subprocess.Process) -> None:
+async def end(worker: asyncio.subprocess.Process) -> None:
     """Kill it and what it started."""
     if worker.returncode is None:
         os.killpg(worker.pid, signal.SIGKILL)

@@ -17,7 +17,7 @@ from antiphon import wire
 from antiphon.drawing.sources import source_of
 from antiphon.drawing.studio import Studio
 from antiphon.drawing.vector import VectorDraw
-from antiphon.ports import Call, Delta, Draw, Finish, Made, Model, Text, Tokens, Turn, media_key
+from antiphon.ports import Call, Delta, Draw, Finish, Made, Model, Text, Tokens, Turn, gives_of, media_key
 
 _SHORTEST_DRAWING, _USUAL_DRAWING, _LONGEST_DRAWING = 1_500, 4_000, 8_000  # tokens of a vector picture
 _LONGEST_BESIDE = 1_000  # tokens of the words beside a picture, where the request sets no limit
@@ -49,6 +49,11 @@ class Drawing:
     def modalities(self) -> frozenset[str]:
         """What the model reads."""
         return self._model.modalities
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """What it answers with: what the model does, and pictures."""
+        return gives_of(self._model) | {"image"}
 
     def stream(self, turn: Turn) -> AsyncIterator[Delta]:
         """Yield the model's answer; where a picture is asked for, its words and then the picture."""

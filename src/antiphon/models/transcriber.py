@@ -23,6 +23,7 @@ class Transcriber:
     """Writes down the audio, and the sound of the videos, of the last user input. It reads no instructions."""
 
     modalities = frozenset({"text", "audio", "video"})
+    gives = frozenset({"text", "transcription"})
 
     def __init__(self, hearing: Hearing) -> None:
         self._hearing = hearing
