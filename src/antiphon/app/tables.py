@@ -63,8 +63,8 @@ STORES = {
 
 def load(table: dict[str, str], group: str, name: str) -> Any:
     """What a short name, an entry point's name or an import path `package.module:thing` stands for."""
-    path = table.get(name)
-    if path is None:
+    path = table.get(name, name)
+    if ":" not in path:  # the entry points of every package that is installed take 20 ms to read
         path = next((entry.value for entry in entry_points(group=f"antiphon.{group}", name=name)), name)
     module, separator, thing = path.partition(":")
     if not separator:

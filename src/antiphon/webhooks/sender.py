@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-import aiohttp
 import msgspec
 from yarl import URL
 
 from antiphon import __version__, wire
-from antiphon.fetch import Pinned
 from antiphon.ports import FetchError
 
 _LONGEST = 2048  # characters of an address
@@ -60,6 +58,8 @@ class Sender:
 
     async def post(self, uri: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Send it once. Redirects are answers like others: who may not be reached could be behind them."""
+        import aiohttp  # here and below: it takes longer to load than the rest of the server, which begins without it
+
         answered: list[int] = []
         why = ""
         try:
@@ -80,6 +80,10 @@ class Sender:
     async def _send(
         self, url: URL, addresses: Sequence[str], headers: Mapping[str, str], body: bytes, answered: list[int]
     ) -> None:
+        import aiohttp
+
+        from antiphon.fetch import Pinned
+
         pinned = Pinned(tuple(addresses))
         connector = aiohttp.TCPConnector(
             resolver=pinned, socket_factory=pinned.socket, use_dns_cache=False, force_close=True
