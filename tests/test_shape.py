@@ -124,7 +124,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "json_http": ("antiphon",),
     "addresses": ("ports",),
     "fetch": ("ports", "addresses", "antiphon"),
-    "webhooks": ("antiphon", "wire", "ports", "resource", "fetch", "webhooks"),
+    "webhooks": ("antiphon", "wire", "ports", "resource", "addresses", "webhooks"),
     "mcp_client": ("ports", "addresses", "antiphon"),
     "speech": ("wire", "ports", "words", "speech"),
     "index": ("wire", "ports", "words", "sql", "index"),

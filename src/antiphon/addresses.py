@@ -11,6 +11,7 @@ It knows nothing of HTTP. The blocks are those of the IANA special-purpose regis
 from __future__ import annotations
 
 import asyncio
+import errno
 import queue
 import re
 import socket
@@ -225,3 +226,38 @@ def _inner(address: Address) -> Address:
         if address in _NAT64:
             return IPv4Address(int(address) & 0xFFFF_FFFF)
     return address
+
+
+class Pinned:
+    """Stands where aiohttp looks up names, and gives the addresses that were judged; and makes the sockets.
+
+    What aiohttp calls an AbstractResolver. A host that is an address never passes a resolver, but every connection passes `socket`: what it lets through was
+    judged, whatever happened on the way.
+    """
+
+    def __init__(self, addresses: Iterable[str]) -> None:
+        self._addresses: tuple[Address, ...] = tuple(map(ip_address, addresses))
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[dict[str, Any]]:
+        return [
+            {
+                "hostname": host,
+                "host": str(address),
+                "port": port,
+                "family": socket.AF_INET if address.version == 4 else socket.AF_INET6,
+                "proto": 0,
+                "flags": socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            }
+            for address in self._addresses
+        ]
+
+    def socket(self, target: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, _, address = target
+        if ip_address(address[0]) not in self._addresses:
+            raise OSError(errno.EPERM, "this address was never judged")
+        return socket.socket(family, kind, protocol)
+
+    async def close(self) -> None:
+        """Nothing is held."""

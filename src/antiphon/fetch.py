@@ -9,20 +9,16 @@ no proxy of the environment. What is in a page is not looked at here, but for th
 from __future__ import annotations
 
 import asyncio
-import errno
 import re
-import socket
 import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator
-from ipaddress import ip_address
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from antiphon import __version__
-from antiphon.addresses import Address, Guard, LookUp, look_up
+from antiphon.addresses import Guard, LookUp, Pinned, look_up
 from antiphon.ports import Fetched, FetchError
 
 _REDIRECTS = 10
@@ -93,7 +89,7 @@ class Fetcher:
         """One that connects to these addresses only and is used for one request: nothing is carried to the next."""
         pinned = Pinned(addresses)
         connector = aiohttp.TCPConnector(
-            resolver=pinned, socket_factory=pinned.socket, use_dns_cache=False, force_close=True
+            resolver=cast(Any, pinned), socket_factory=pinned.socket, use_dns_cache=False, force_close=True
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -137,41 +133,6 @@ class Fetcher:
             if got > largest:
                 raise _too_large(largest)
             yield piece
-
-
-class Pinned(AbstractResolver):
-    """Stands where aiohttp looks up names, and gives the addresses that were judged; and makes the sockets.
-
-    A host that is an address never passes a resolver, but every connection passes `socket`: what it lets through was
-    judged, whatever happened on the way.
-    """
-
-    def __init__(self, addresses: tuple[str, ...]) -> None:
-        self._addresses: tuple[Address, ...] = tuple(map(ip_address, addresses))
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address),
-                port=port,
-                family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
-                proto=0,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for address in self._addresses
-        ]
-
-    def socket(self, target: tuple[Any, ...]) -> socket.socket:
-        family, kind, protocol, _, address = target
-        if ip_address(address[0]) not in self._addresses:
-            raise OSError(errno.EPERM, "this address was never judged")
-        return socket.socket(family, kind, protocol)
-
-    async def close(self) -> None:
-        """Nothing is held."""
 
 
 def _checked(text: str, base: URL | None = None) -> URL:

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.addresses import Guard, is_public, literal
-from antiphon.fetch import Fetcher, Pinned, _Unpack
+from antiphon.addresses import Guard, Pinned, is_public, literal
+from antiphon.fetch import Fetcher, _Unpack
 from antiphon.ports import Fetched, FetchError
 from websites import Website, answer, dribbling, endless, redirect, silent, website
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, cast
 
 import msgspec
 from yarl import URL
 
 from antiphon import __version__, wire
+from antiphon.addresses import Pinned
 from antiphon.ports import FetchError
 
 _LONGEST = 2048  # characters of an address
@@ -82,11 +84,9 @@ class Sender:
     ) -> None:
         import aiohttp
 
-        from antiphon.fetch import Pinned
-
         pinned = Pinned(tuple(addresses))
         connector = aiohttp.TCPConnector(
-            resolver=pinned, socket_factory=pinned.socket, use_dns_cache=False, force_close=True
+            resolver=cast(Any, pinned), socket_factory=pinned.socket, use_dns_cache=False, force_close=True
         )
         async with (
             aiohttp.ClientSession(
