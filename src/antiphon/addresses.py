@@ -229,9 +229,9 @@ def _inner(address: Address) -> Address:
 
 
 class Pinned:
-    """Stands where aiohttp looks up names, and gives the addresses that were judged; and makes the sockets.
+    """Stands as AbstractResolver where aiohttp looks up names: gives the addresses that were judged, and makes the sockets.
 
-    What aiohttp calls an AbstractResolver. A host that is an address never passes a resolver, but every connection passes `socket`: what it lets through was
+    A host that is an address never passes a resolver, but every connection passes `socket`: what it lets through was
     judged, whatever happened on the way.
     """
 
