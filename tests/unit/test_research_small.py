@@ -6,9 +6,9 @@ import pytest
 
 from antiphon import wire
 from antiphon.agents.calculations import between, calculations_of, thought_of
-from antiphon.agents.research_notes import unexplained
+from antiphon.agents.research_notes import defined, known, unexplained
 from antiphon.agents.research_reading import condensed, split
-from antiphon.agents.research_state import Library, Looked, Note, Read
+from antiphon.agents.research_state import Library, Looked, Note, Notes, Read
 from antiphon.agents.subjects import carried, parts_of, with_subject
 from antiphon.agents.support import ruling
 from antiphon.agents.units import in_seconds
@@ -89,6 +89,35 @@ def test_a_name_that_nobody_asked_about_leads_on() -> None:
     ]
     found = unexplained([Note(text, ("a",)) for text in notes], asked)
     assert found == ["vacuum_cost_limit", "SQLite 3.7.15", "scram-sha-256", "Rules-Requires-Root"]
+
+
+def test_the_entry_of_a_name_is_noted_in_its_own_words() -> None:
+    prose = Passage(
+        "## Values\n\nValues matter: 7.\n\n## HTTP/2\n\nIt has 2 in it.",
+        wire.UrlCitation(url="https://e.org/v", title="Values"),
+    )
+    of = library(SETTINGS, prose)
+    found = defined("What is the default of min_wal_size, and how do its values behave?", of, of)
+    assert [note.text for note in found] == [
+        "min_wal_size (integer): The default is 80 MB.",
+        "min_wal_size (integer): Below it, old files are always recycled, rather than removed, at a checkpoint.",
+        "min_wal_size (integer): It is taken as megabytes.",
+    ]
+    assert all(ruling(note.text, [of[id] for id in note.sources]) == "yes" for note in found)
+    assert defined("What is the default of wal_size?", of, of) == []
+
+
+def test_a_note_that_says_less_than_another_is_none_of_its_own() -> None:
+    looks = [
+        Notes("q", (Note("The cost limit is used.", ("a",)), Note("The default is 1 GB.", ("b",)))),
+        Notes(
+            "r", (Note("The regular cost limit is used by default.", ("c",)), Note("The limit is used.", ("a", "d")))
+        ),
+    ]
+    assert known(looks).notes == [
+        Note("The regular cost limit is used by default.", ("a", "c", "d")),
+        Note("The default is 1 GB.", ("b",)),
+    ]
 
 
 def test_cells_of_two_rows_are_no_row() -> None:

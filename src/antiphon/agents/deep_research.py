@@ -30,7 +30,18 @@ from antiphon.agents.charts import Charts, charts_of, code, table
 from antiphon.agents.checking import Checker
 from antiphon.agents.evidence import Evidence
 from antiphon.agents.report import Ending, Report, plan_text, report
-from antiphon.agents.research_notes import Known, closest, known, not_said, unexplained, unrepeated, verbatim
+from antiphon.agents.research_notes import (
+    Known,
+    closest,
+    defined,
+    entry_of,
+    has_figure,
+    known,
+    not_said,
+    unexplained,
+    unrepeated,
+    verbatim,
+)
 from antiphon.agents.research_reading import condensed, split
 from antiphon.agents.research_request import check
 from antiphon.agents.research_state import (
@@ -250,7 +261,7 @@ class _Research:
             leads = answers.leads_of(answer, "missing", most)
             if not leads and self._small and "names" not in self._without:  # it sees no gap: a name may lead on
                 names = unexplained(closest(notes, self._question, 0), [self._question, *asked])
-                leads = tuple(Lead(f"What is {name}, and what is its value?", (name,)) for name in names[:most])
+                leads = tuple(Lead(entry_of(name), (name,)) for name in names[:most])
             return Leads(tuple(lead for lead in leads if all(similar(lead.question, old) < _AGAIN for old in asked)))
 
         return (await self._stages.once(name, Leads, work, told.leads)).leads
@@ -309,6 +320,11 @@ class _Research:
 
     async def _noted(self, lead: Lead, ids: Sequence[str]) -> Notes:
         """What the passages closest to a part say on it. A note with a number that its passage lacks is none."""
+        entries: list[Note] = []
+        if self._small and "entries" not in self._without:
+            entries = await asyncio.to_thread(defined, lead.question, ids, self._library)
+            if entries and lead.queries and lead.question == entry_of(lead.queries[0]):
+                return Notes(lead.question, tuple(entries))  # that is what was looked for
         notes: list[Note] = []
         shown, passages = await asyncio.to_thread(self._shown, lead, ids)
         most = _NOTES if self._stages.slow else self._budget.notes
@@ -320,6 +336,7 @@ class _Research:
         kept = await self._believed(notes)
         if "subjects" not in self._without:
             kept = [Note(with_subject(note.text, self._library[note.sources[0]]), note.sources) for note in kept]
+        kept = [*entries, *kept]
         if not kept and shown:  # a model that had no time, or could not: the passages' own words
             kept = verbatim(lead.question, shown[0], self._library, 1 if any(said) else _NOTES)
         return Notes(lead.question, tuple(kept))
@@ -378,7 +395,9 @@ class _Research:
         if self._small and "thinking" not in self._without:
             known = [*(days.text for days in between(kept)), *in_seconds("\n".join(note.text for note in kept))]
             shown = [] if "calculations" in self._without else known
-            found = await self._stages.ask(self._asking.thought(kept, _numbered(kept), shown), WRITING)
+            counted = sum(has_figure(note.text) for note in kept) > 1
+            question = self._asking.thought(self._sought, kept, _numbered(kept), shown, counted=counted)
+            found = await self._stages.ask(question, WRITING)
             made = thought_of(found, kept, self._question)
             return msgspec.structs.replace(made, calculations=()) if "calculations" in self._without else made
         if "calculations" in self._without or not any(sign.isdecimal() for note in notes for sign in note.text):

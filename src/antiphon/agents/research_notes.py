@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import NamedTuple
 
 import msgspec
 
 from antiphon.agents.research_state import Library, Note, Notes, Section, Sentence, similar
-from antiphon.agents.subjects import with_subject
+from antiphon.agents.subjects import Part, parts_of, with_subject
 from antiphon.excerpts import GAP, relevance
 from antiphon.words import sentences, terms
 
 _SHORTEST, _LONGEST = 30, 400  # characters of a sentence that can be a note
 _VERBATIM = 3  # sentences of one look
+_OF_ENTRY = 3  # and of what stands below one name
+_ENTRY = re.compile(r"(?P<name>[^\s(,:;]+)\s*(?P<type>\([\w ]+\))?")
 _VALUE = re.compile(r"[^\d.,;]{0,20}(?<![\w-])\d")  # behind a name
 _ALIKE = 0.6  # sentences as similar as this say the same
 # Words that are no words of a language: with underscores or digits in them, or capitals within; a version with its name.
@@ -32,15 +34,22 @@ class Known(NamedTuple):
 
 
 def known(found: Sequence[Notes]) -> Known:
-    """The notes of several looks together; one that says no more than another is added to its sources."""
-    notes: dict[frozenset[str], Note] = {}
+    """The notes of several looks together; one whose words another has too is added to its sources."""
+    notes: list[tuple[frozenset[str], Note]] = []
     for note in (note for look in found for note in look.notes):
         said = frozenset(terms(note.text))
-        if (same := notes.get(said)) is not None:
-            notes[said] = Note(same.text, tuple(dict.fromkeys((*same.sources, *note.sources))))
-        else:
-            notes[said] = note
-    return Known(list(notes.values()), frozenset(look.question for look in found if look.notes))
+        same = [place for place, (others, _) in enumerate(notes) if said <= others or others < said]
+        if not same:
+            notes.append((said, note))
+            continue
+        first, *rest = same
+        fuller = max((notes[place] for place in same), key=lambda item: len(item[0]))
+        fuller = (said, note) if fuller[0] < said else fuller
+        sources = dict.fromkeys([*(id for place in same for id in notes[place][1].sources), *note.sources])
+        notes[first] = (fuller[0], Note(fuller[1].text, tuple(sources)))
+        for place in reversed(rest):
+            del notes[place]
+    return Known([note for _, note in notes], frozenset(look.question for look in found if look.notes))
 
 
 def unexplained(notes: Sequence[Note], asked: Sequence[str]) -> list[str]:
@@ -88,6 +97,52 @@ def verbatim(question: str, ids: Sequence[str], library: Library, most: int = _V
     weights = relevance([note.text for note in found], terms(question))
     order = sorted((place for place in range(len(found)) if weights[place] > 0), key=lambda place: -weights[place])
     return [found[place] for place in order[:most]]
+
+
+def entry_of(name: str) -> str:
+    """What is asked about a name that led on."""
+    return f"What is {name}, and what is its value?"
+
+
+def defined(question: str, ids: Iterable[str], library: Library) -> list[Note]:
+    """What passages say below the names that a question has: the entry of a setting says best what its value is.
+
+    Three sentences on each name, those with a number and with words of the question first.
+    """
+    wanted = set(terms(question))
+    told: dict[str, dict[str, tuple[float, Note]]] = {}
+    for id in ids:
+        for part in parts_of(library[id].text):
+            name = _named(part.subject, question)
+            for score, text in _telling(part, wanted - set(terms(name))) if name else ():
+                told.setdefault(name, {}).setdefault(text, (score, Note(text, (id,))))
+    notes: list[Note] = []
+    for found in told.values():
+        best = sorted(found.values(), key=lambda item: -item[0])
+        notes += known([Notes(question, tuple(note for _, note in best))]).notes[:_OF_ENTRY]
+    return notes
+
+
+def _named(subject: str, question: str) -> str:
+    """The name that a heading begins with, where the question has it: no word of a language, or one with its type."""
+    found = _ENTRY.match(subject)
+    if found is None or not (_NAME.fullmatch(found["name"]) or found["type"]):
+        return ""
+    return found["name"] if _within(found["name"].casefold(), question.casefold()) else ""
+
+
+def _telling(part: Part, wanted: Set[str]) -> Iterator[tuple[float, str]]:
+    """The sentences of an entry, each with what it is about, and how much it tells."""
+    for span in sentences(part.text):
+        text = " ".join(part.text[span.start : span.end].split())
+        if len(text) <= _LONGEST and GAP not in text and text.replace("`", "") != part.subject:
+            shared = len(wanted & set(terms(text))) / (len(wanted) or 1)
+            yield shared + (0.5 if has_figure(text) else 0.0), f"{part.subject}: {text}"
+
+
+def has_figure(text: str) -> bool:
+    """Whether there is a number in it that is no part of a name."""
+    return any(map(str.isdecimal, _NAME.sub("", text)))
 
 
 def not_said(sentences: Sequence[Sentence], said: Sequence[Sentence]) -> tuple[Sentence, ...]:

@@ -157,17 +157,23 @@ class Asking:
             f"Notes, with their sources:\n{_cited(notes, numbers)}",
         )
 
-    def thought(self, notes: Sequence[Note], numbers: Mapping[str, int], known: Sequence[str]) -> Question:
+    def thought(
+        self, question: str, notes: Sequence[Note], numbers: Mapping[str, int], known: Sequence[str], *, counted: bool
+    ) -> Question:
         """What a small model is asked in the place of calculations and an answer: to think aloud, and then to answer.
 
-        `known` was worked out already: times in one unit, days between dates.
+        `known` was worked out already: times in one unit, days between dates. `counted` is whether there are numbers to
+        calculate with: a small model that is told how to does it at once.
         """
         worked_out = "Worked out already:\n" + "\n".join(f"- {text}" for text in known) if known else ""
+        values = (
+            ", and what must be done with the values, such as 80 / 16 = 5, in one unit; for a difference the larger minus "
+            "the smaller"
+        )
         return self._ask(
-            "Answer the research question from the notes. 'thinking': in one to three short sentences, what the notes say "
-            "of each thing that the question is about, with its value, and what must be done with the values, such as "
-            "80 / 16 = 5, in one unit; for a difference the larger minus the smaller. Do not speak of notes. 'answer': the "
-            "answer itself, in a few words.",
+            f"Answer this from the notes: {question}\n'thinking': in one to three short sentences, what the notes say of "
+            f"each thing that the question is about, with its value{values if counted else ''}. Do not speak of notes. "
+            "'answer': the answer itself, in a few words.",
             _object(thinking=_TEXT, answer=_TEXT),
             320,
             f"Notes, with their sources:\n{_cited(notes, numbers)}",

@@ -82,7 +82,7 @@ EXHAUSTIVE = Budget(
 # no gap is seen, and single sentences shown in the place of passages.
 PARTS = (
     "choice", "pages", "missing", "entailment", "rewriting", "calculations", "outline",
-    "thinking", "subjects", "names", "sentences",
+    "thinking", "subjects", "names", "sentences", "entries",
 )  # fmt: skip
 
 
