@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from antiphon import wire
 from antiphon.ports import Digest, Digester, Medium, Model, Obtain, Turn, Unreadable, Wanted, media_key
+
+logger = logging.getLogger("antiphon.media")
 
 MOST = 64  # media in one conversation that are made readable
 _KINDS: dict[type[Any], str] = {
@@ -124,13 +127,15 @@ class Processing:
                 digester = self._digesters.get(kind)
                 if digester is None:
                     raise Unreadable(self._missing.get(kind, "Nothing here makes it readable."))
-                return await digester(medium, wanted)
+                digest = await digester(medium, wanted)
         except Unreadable as error:
             raise wire.InvalidRequest(f"The {kind} at '{path}' cannot be read. {error}") from None
         except TimeoutError:
             raise wire.InvalidRequest(
                 f"The {kind} at '{path}' takes longer than {self._seconds:g} s to read."
             ) from None
+        logger.info("the %s at '%s' was made readable: %s", kind, path, digest.how or "as text")
+        return digest
 
     async def _bytes(self, project: str, part: Any) -> tuple[bytes, str | None, str | None]:
         name = getattr(part, "name", None)

@@ -31,7 +31,7 @@ class Reads:
         self.given.append((medium, wanted))
         if self._why:
             raise Unreadable(self._why)
-        return Digest(parts=(wire.TextContent(text=f"[document] {medium.body.decode()}"),))
+        return Digest(parts=(wire.TextContent(text=f"[document] {medium.body.decode()}"),), how="text of 1 page")
 
     async def aclose(self) -> None:
         pass
@@ -70,6 +70,17 @@ def test_a_document_is_read_for_a_model_that_cannot_and_the_steps_show_it() -> N
         assert counted["document"] and sum(map(int, counted.values())) == 100  # type: ignore[arg-type]
 
     run_async(body)
+
+
+def test_the_log_says_how_it_was_read_and_nothing_of_what_stands_there(caplog: pytest.LogCaptureFixture) -> None:
+    async def body() -> None:
+        async with engine(Watching(says("It says so.")), processing=reading(Reads())) as on:
+            await ask(on, input=ASKED)
+
+    with caplog.at_level("INFO", "antiphon.media"):
+        run_async(body)
+    lines = [record.getMessage() for record in caplog.records if record.name == "antiphon.media"]
+    assert lines == ["the document at 'input[0].content[0]' was made readable: text of 1 page"]
 
 
 def test_a_later_turn_has_what_was_read_and_nothing_is_read_again() -> None:
