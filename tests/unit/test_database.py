@@ -19,5 +19,5 @@ def test_whoever_opens_a_new_file_in_the_same_moment_gets_it(tmp_path: Path) -> 
             for database in databases:
                 await database.aclose()
 
-    for n in range(40):
+    for n in range(12):
         assert asyncio.run(together(tmp_path / str(n) / "new.db")) == [(8,)]

@@ -23,6 +23,7 @@ import msgspec
 
 from antiphon import wire
 from antiphon.agents import research_answers as answers
+from antiphon.agents import research_notes as noted
 from antiphon.agents import research_prompts as prompts
 from antiphon.agents import research_told as told
 from antiphon.agents.calculations import Calculations, between, calculations_of, thought_of
@@ -30,18 +31,7 @@ from antiphon.agents.charts import Charts, charts_of, code, table
 from antiphon.agents.checking import Checker
 from antiphon.agents.evidence import Evidence
 from antiphon.agents.report import Ending, Report, plan_text, report
-from antiphon.agents.research_notes import (
-    Known,
-    closest,
-    defined,
-    entry_of,
-    has_figure,
-    known,
-    not_said,
-    unexplained,
-    unrepeated,
-    verbatim,
-)
+from antiphon.agents.research_notes import Known
 from antiphon.agents.research_reading import condensed, split
 from antiphon.agents.research_request import check
 from antiphon.agents.research_state import (
@@ -246,7 +236,7 @@ class _Research:
                 found += await asyncio.gather(*(self._look_into(name, lead) for name, lead in parts))
         if not len(self._library) and self._faults:
             raise wire.Unavailable(f"Nothing could be looked up. {self._faults[0]}")
-        return known(found)
+        return noted.known(found)
 
     async def _missing(self, name: str, found: Sequence[Notes]) -> Sequence[Lead]:
         """What to look into in the next round."""
@@ -256,12 +246,12 @@ class _Research:
         most = 1 if self._stages.slow else self._budget.follow_ups
 
         async def work() -> Leads:
-            notes = closest(known(found).notes, self._question, self._room)
+            notes = noted.closest(noted.known(found).notes, self._question, self._room)
             answer = await self._stages.ask(self._asking.missing(notes, asked, most))
             leads = answers.leads_of(answer, "missing", most)
             if not leads and self._small and "names" not in self._without:  # it sees no gap: a name may lead on
-                names = unexplained(closest(notes, self._question, 0), [self._question, *asked])
-                leads = tuple(Lead(entry_of(name), (name,)) for name in names[:most])
+                names = noted.unexplained(noted.closest(notes, self._question, 0), [self._question, *asked])
+                leads = tuple(Lead(noted.entry_of(name), (name,)) for name in names[:most])
             return Leads(tuple(lead for lead in leads if all(similar(lead.question, old) < _AGAIN for old in asked)))
 
         return (await self._stages.once(name, Leads, work, told.leads)).leads
@@ -320,11 +310,9 @@ class _Research:
 
     async def _noted(self, lead: Lead, ids: Sequence[str]) -> Notes:
         """What the passages closest to a part say on it. A note with a number that its passage lacks is none."""
-        entries: list[Note] = []
-        if self._small and "entries" not in self._without:
-            entries = await asyncio.to_thread(defined, lead.question, ids, self._library)
-            if entries and lead.queries and lead.question == entry_of(lead.queries[0]):
-                return Notes(lead.question, tuple(entries))  # that is what was looked for
+        entries = await self._entries(lead, ids)
+        if entries and lead.question in map(noted.entry_of, lead.queries):  # that is what was looked for
+            return Notes(lead.question, tuple(entries))
         notes: list[Note] = []
         shown, passages = await asyncio.to_thread(self._shown, lead, ids)
         most = _NOTES if self._stages.slow else self._budget.notes
@@ -338,8 +326,13 @@ class _Research:
             kept = [Note(with_subject(note.text, self._library[note.sources[0]]), note.sources) for note in kept]
         kept = [*entries, *kept]
         if not kept and shown:  # a model that had no time, or could not: the passages' own words
-            kept = verbatim(lead.question, shown[0], self._library, 1 if any(said) else _NOTES)
+            kept = noted.verbatim(lead.question, shown[0], self._library, 1 if any(said) else _NOTES)
         return Notes(lead.question, tuple(kept))
+
+    async def _entries(self, lead: Lead, ids: Sequence[str]) -> list[Note]:
+        if not self._small or "entries" in self._without:
+            return []
+        return await asyncio.to_thread(noted.defined, lead.question, ids, self._library)
 
     def _shown(self, lead: Lead, ids: Sequence[str]) -> tuple[list[list[str]], list[list[Passage]]]:
         """The passages closest to a part, in batches, and what is shown of them: of a small model's, single sentences."""
@@ -388,28 +381,28 @@ class _Research:
 
         headings = enumerate(outline.headings, 1)
         written = await asyncio.gather(*(section(number, heading) for number, heading in headings))
-        return [answer, *unrepeated(written, answer)]
+        return [answer, *noted.unrepeated(written, answer)]
 
     async def _calculated(self, notes: Sequence[Note]) -> Calculations:
-        kept = closest(notes, self._question, self._room)
+        kept = noted.closest(notes, self._question, self._room)
         if self._small and "thinking" not in self._without:
             known = [*(days.text for days in between(kept)), *in_seconds("\n".join(note.text for note in kept))]
             shown = [] if "calculations" in self._without else known
-            counted = sum(has_figure(note.text) for note in kept) > 1
-            question = self._asking.thought(self._sought, kept, _numbered(kept), shown, counted=counted)
+            counted = sum(noted.has_figure(note.text) for note in kept) > 1
+            question = self._asking.thought(self._sought, kept, noted.by_number(kept), shown, counted=counted)
             found = await self._stages.ask(question, WRITING)
             made = thought_of(found, kept, self._question)
             return msgspec.structs.replace(made, calculations=()) if "calculations" in self._without else made
         if "calculations" in self._without or not any(sign.isdecimal() for note in notes for sign in note.text):
             return Calculations()
-        found = await self._stages.ask(self._asking.calculations(kept, _numbered(kept)), WRITING)
+        found = await self._stages.ask(self._asking.calculations(kept, noted.by_number(kept)), WRITING)
         return Calculations(calculations_of(found, notes, self._question))
 
     async def _answered(self, checker: Checker, notes: Sequence[Note], sums: Calculations) -> Section:
         """The direct answer, with what was worked out for it."""
-        kept = closest(notes, self._question, self._room)
-        shown = _numbered(kept)
-        rests = closest(notes, f"{sums.thought} {sums.answer}" if sums.answer else self._question, 0)[:3]
+        kept = noted.closest(notes, self._question, self._room)
+        shown = noted.by_number(kept)
+        rests = noted.closest(notes, f"{sums.thought} {sums.answer}" if sums.answer else self._question, 0)[:3]
         if sums.answer:
             found = self._spoken(sums, rests, shown)
         else:
@@ -419,7 +412,7 @@ class _Research:
         section = await checker.section("", written, list(self._library))
         said = section.sentences
         if sums.answer or not said:  # the notes that it rests on, in their own words
-            said += not_said(checker.verbatim(rests, "run"), said)
+            said += noted.not_said(checker.verbatim(rests, "run"), said)
         closing = checker.closing(answers.closing_in(found, self._question), said)
         used = numbers("\n".join([closing, *(sentence.text for sentence in section.sentences)]))
         worked = (
@@ -440,7 +433,7 @@ class _Research:
         whole = Outline((Heading("", tuple(range(len(notes)))),))
         if len(notes) <= _FEW or "outline" in self._without or self._stages.slow:
             return whole
-        kept = closest(notes, self._question, self._room)
+        kept = noted.closest(notes, self._question, self._room)
         found = await self._stages.ask(self._asking.outline(kept, self._budget.sections), WRITING)
         places = [notes.index(note) for note in kept]
         headings = answers.headings_of(found, places, self._budget.sections)
@@ -448,10 +441,10 @@ class _Research:
 
     async def _written(self, checker: Checker, title: str, notes: Sequence[Note]) -> Section:
         """One section from its notes, and from as many of their passages as there is room for."""
-        notes = closest(notes, title or self._question, self._room // 2)
+        notes = noted.closest(notes, title or self._question, self._room // 2)
         if self._small and self._stages.slow:  # what it would make of them has little that they do not
             return Section(title, checker.verbatim(notes, "item"))
-        named = _numbered(notes)
+        named = noted.by_number(notes)
         room = self._room - sum(len(note.text) + 8 for note in notes)
         shown = fitting(self._library, named, max(room, self._room // 3), len(named))
         named = {id: number for number, id in enumerate(dict.fromkeys([*shown, *named]), 1)}
@@ -486,8 +479,8 @@ class _Research:
         wanted = self.config.visualization != "off" and self._desk.offers("code_execution")
         if not wanted or len(figures) < _FIGURES or self._stages.slow:
             return Charts()
-        kept = closest(figures, self._question, self._room)
-        named = _numbered(kept)
+        kept = noted.closest(figures, self._question, self._room)
+        named = noted.by_number(kept)
         found = await self._stages.ask(self._asking.charts(kept, named, self._budget.charts), WRITING)
         return Charts(charts_of(found, list(named), self._library, self._budget.charts))
 
@@ -500,11 +493,6 @@ class _Research:
                 await self._desk.show(figures[:1])
             else:
                 await self._desk.write(table(piece.chart))
-
-
-def _numbered(notes: Sequence[Note]) -> dict[str, int]:
-    """The passages of notes, numbered from 1 in the order in which they are first named."""
-    return {id: number for number, id in enumerate(dict.fromkeys(id for note in notes for id in note.sources), 1)}
 
 
 async def _now(urls: list[str]) -> list[str]:

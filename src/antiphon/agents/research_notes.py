@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence, Set
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -34,22 +35,31 @@ class Known(NamedTuple):
 
 
 def known(found: Sequence[Notes]) -> Known:
-    """The notes of several looks together; one whose words another has too is added to its sources."""
-    notes: list[tuple[frozenset[str], Note]] = []
+    """The notes of several looks together; those that say less than another, or the same, are added to its sources."""
+    notes: list[Note] = []
     for note in (note for look in found for note in look.notes):
-        said = frozenset(terms(note.text))
-        same = [place for place, (others, _) in enumerate(notes) if said <= others or others < said]
-        if not same:
-            notes.append((said, note))
-            continue
-        first, *rest = same
-        fuller = max((notes[place] for place in same), key=lambda item: len(item[0]))
-        fuller = (said, note) if fuller[0] < said else fuller
-        sources = dict.fromkeys([*(id for place in same for id in notes[place][1].sources), *note.sources])
-        notes[first] = (fuller[0], Note(fuller[1].text, tuple(sources)))
-        for place in reversed(rest):
-            del notes[place]
-    return Known([note for _, note in notes], frozenset(look.question for look in found if look.notes))
+        notes = _with(notes, note)
+    return Known(notes, frozenset(look.question for look in found if look.notes))
+
+
+def _with(notes: list[Note], new: Note) -> list[Note]:
+    said = _said(new.text)
+    same = [note for note in notes if said <= _said(note.text) or said > _said(note.text)]
+    if not same:
+        return [*notes, new]
+    fullest = max([*same, new], key=lambda note: len(_said(note.text)))
+    one = Note(fullest.text, tuple(dict.fromkeys(id for note in (*same, new) for id in note.sources)))
+    return [one if note is same[0] else note for note in notes if note is same[0] or note not in same]
+
+
+@lru_cache(maxsize=1024)
+def _said(text: str) -> frozenset[str]:
+    return frozenset(terms(text))
+
+
+def by_number(notes: Sequence[Note]) -> dict[str, int]:
+    """The passages of notes, numbered from 1 in the order in which they are first named."""
+    return {id: number for number, id in enumerate(dict.fromkeys(id for note in notes for id in note.sources), 1)}
 
 
 def unexplained(notes: Sequence[Note], asked: Sequence[str]) -> list[str]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -36,31 +34,9 @@ class Database:
         self._reader = _Held(self._connect)
 
     def _connect(self) -> sqlite3.Connection:
-        directory = self._path.parent
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # One at a time among all processes: SQLite does not wait, as it does elsewhere, for the lock that WAL is switched
-        # on under; and whoever closes a file (as `touch` does) drops the locks that its process has on it.
-        turn = os.open(directory, os.O_RDONLY)
-        try:
-            fcntl.flock(turn, fcntl.LOCK_EX)
-            self._path.touch(mode=0o600)
-            # isolation_level=None: transactions begin and end where this file says so.
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            try:
-                for pragma in (
-                    "busy_timeout=10000",
-                    "journal_mode=WAL",
-                    f"synchronous={'FULL' if self._safe else 'NORMAL'}",
-                    "foreign_keys=ON",
-                    "secure_delete=ON",  # what is deleted is overwritten, not only forgotten
-                ):
-                    connection.execute(f"PRAGMA {pragma}").close()
-                _make(connection, self._schema)
-            except sqlite3.Error:
-                connection.close()
-                raise
-        finally:
-            os.close(turn)
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connection = sql.connected(self._path, f"synchronous={'FULL' if self._safe else 'NORMAL'}")
+        _make(connection, self._schema)
         return connection
 
     async def write(self, work: Work[T]) -> T:

@@ -29,11 +29,7 @@ from antiphon.stores.sqlite_ledger import SqliteLedger
 T = TypeVar("T")
 _Job = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
 _PRAGMAS = (
-    "journal_mode=WAL",
     "synchronous=FULL",
-    "busy_timeout=10000",
-    "foreign_keys=ON",
-    "secure_delete=ON",  # what is deleted is overwritten, not only forgotten
     "wal_autocheckpoint=4000",  # 16 MB: the pages that every write touches are then copied a quarter as often
 )
 _BATCH = 256
@@ -56,7 +52,6 @@ class SqliteStore:
         self._path = path
         self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._gathered: list[_Job] = []  # what one turn of the loop wants written
-        path.touch(mode=0o600)
         self._small = False  # whether that is one record or one segment
         self._handed, self._done = 0, 0  # how many times the thread was given something, and has done it
         self._took = 0.0  # seconds, the last commit
@@ -71,11 +66,7 @@ class SqliteStore:
         self._thread.start()
 
     def _connect(self) -> sqlite3.Connection:
-        # isolation_level=None: transactions begin and end where this file says so.
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, cached_statements=64)
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}").close()
-        return connection
+        return sql.connected(self._path, *_PRAGMAS)
 
     # ------------------------------------------------------------------ the writing thread
 
