@@ -6,7 +6,7 @@ import pytest
 
 from antiphon import wire
 from antiphon.agents.calculations import between, calculations_of, thought_of
-from antiphon.agents.research_notes import defined, known, unexplained
+from antiphon.agents.research_notes import defined, known, unexplained, whole
 from antiphon.agents.research_reading import condensed, split
 from antiphon.agents.research_state import Library, Looked, Note, Notes, Read
 from antiphon.agents.subjects import carried, parts_of, with_subject
@@ -105,6 +105,38 @@ def test_the_entry_of_a_name_is_noted_in_its_own_words() -> None:
     ]
     assert all(ruling(note.text, [of[id] for id in note.sources]) == "yes" for note in found)
     assert defined("What is the default of wal_size?", of, of) == []
+
+
+@pytest.mark.parametrize(
+    ("heading", "entry"),
+    [
+        ("max_wal_size (integer)", True),
+        ("MaxSize Directive", True),
+        ("class pool.MaxSize(size=5)", True),
+        ("MaxSize of size overflow reached", False),
+        ("Size", False),
+        ("size (number)", True),
+    ],
+)
+def test_a_heading_that_goes_on_in_words_is_no_entry(heading: str, entry: bool) -> None:
+    page = Passage(f"## {heading}\n\nIt is 5 by default.", wire.UrlCitation(url="https://e.org/s", title="S"))
+    of = library(page)
+    found = defined("What is max_wal_size, or MaxSize, or size?", of, of)
+    assert [note.text for note in found] == ([f"{heading}: It is 5 by default."] if entry else [])
+
+
+def test_a_note_without_a_number_has_the_next_sentence_that_has_one() -> None:
+    page = Passage(
+        "Limit of the backlog, known as SOMAXCONN. Defaults to 4096. Was 128 before.",
+        wire.UrlCitation(url="https://e.org/s", title="Sysctl"),
+    )
+    of = library(page)
+    (id,) = of
+    made = whole(Note("Limit of the backlog, known as SOMAXCONN.", (id,)), of, True, True)
+    assert made.text == "Sysctl: Limit of the backlog, known as SOMAXCONN. Defaults to 4096."
+    assert ruling(made.text, [page]) == "yes"
+    assert whole(made, of, True, True) == made
+    assert "4096" not in whole(Note("Limit of the backlog, known as SOMAXCONN.", (id,)), of, True, False).text
 
 
 def test_a_note_that_says_less_than_another_is_none_of_its_own() -> None:

@@ -55,7 +55,6 @@ from antiphon.agents.research_state import (
     similar,
 )
 from antiphon.agents.stages import WRITING, Stages
-from antiphon.agents.subjects import with_subject
 from antiphon.agents.support import Ruling, numbers, ruling
 from antiphon.agents.talk import talk_of
 from antiphon.agents.units import in_seconds
@@ -310,7 +309,9 @@ class _Research:
 
     async def _noted(self, lead: Lead, ids: Sequence[str]) -> Notes:
         """What the passages closest to a part say on it. A note with a number that its passage lacks is none."""
-        entries = await self._entries(lead, ids)
+        entries: list[Note] = []
+        if self._own_words:
+            entries = await asyncio.to_thread(noted.defined, lead.question, ids, self._library)
         if entries and lead.question in map(noted.entry_of, lead.queries):  # that is what was looked for
             return Notes(lead.question, tuple(entries))
         notes: list[Note] = []
@@ -321,18 +322,17 @@ class _Research:
         )
         for answer, batch in zip(said, shown, strict=True):
             notes += answers.notes_of(answer, batch)
-        kept = await self._believed(notes)
-        if "subjects" not in self._without:
-            kept = [Note(with_subject(note.text, self._library[note.sources[0]]), note.sources) for note in kept]
-        kept = [*entries, *kept]
+        subject = "subjects" not in self._without
+        whole = (noted.whole(note, self._library, subject, self._own_words) for note in await self._believed(notes))
+        kept = [*entries, *whole]
         if not kept and shown:  # a model that had no time, or could not: the passages' own words
             kept = noted.verbatim(lead.question, shown[0], self._library, 1 if any(said) else _NOTES)
         return Notes(lead.question, tuple(kept))
 
-    async def _entries(self, lead: Lead, ids: Sequence[str]) -> list[Note]:
-        if not self._small or "entries" in self._without:
-            return []
-        return await asyncio.to_thread(noted.defined, lead.question, ids, self._library)
+    @property
+    def _own_words(self) -> bool:
+        """Whether notes are taken in the sources' own words, too."""
+        return self._small and "entries" not in self._without
 
     def _shown(self, lead: Lead, ids: Sequence[str]) -> tuple[list[list[str]], list[list[Passage]]]:
         """The passages closest to a part, in batches, and what is shown of them: of a small model's, single sentences."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import lru_cache
@@ -12,13 +13,19 @@ import msgspec
 from antiphon.agents.research_state import Library, Note, Notes, Section, Sentence, similar
 from antiphon.agents.subjects import Part, parts_of, with_subject
 from antiphon.excerpts import GAP, relevance
+from antiphon.ports import Passage
 from antiphon.words import sentences, terms
 
 _SHORTEST, _LONGEST = 30, 400  # characters of a sentence that can be a note
 _VERBATIM = 3  # sentences of one look
 _OF_ENTRY = 3  # and of what stands below one name
-_ENTRY = re.compile(r"(?P<name>[^\s(,:;]+)\s*(?P<type>\([\w ]+\))?")
+# A name alone, or with its type or its arguments: a heading that goes on in words is no entry.
+_ENTRY = re.compile(
+    r"(?:(?:class|exception|function|method)\s+)?(?:\w+\.)*(?P<name>[^\s(,:;.]+)"
+    r"(?P<type>\s*\([\w ]+\))?(?:\s+\w+|\s*[^\w\s].*)?"
+)
 _VALUE = re.compile(r"[^\d.,;]{0,20}(?<![\w-])\d")  # behind a name
+_NEARLY = 0.8  # of a sentence's words: a note that has so many is that sentence
 _ALIKE = 0.6  # sentences as similar as this say the same
 # Words that are no words of a language: with underscores or digits in them, or capitals within; a version with its name.
 _NAME = re.compile(
@@ -135,7 +142,7 @@ def defined(question: str, ids: Iterable[str], library: Library) -> list[Note]:
 
 def _named(subject: str, question: str) -> str:
     """The name that a heading begins with, where the question has it: no word of a language, or one with its type."""
-    found = _ENTRY.match(subject)
+    found = _ENTRY.fullmatch(subject)
     if found is None or not (_NAME.fullmatch(found["name"]) or found["type"]):
         return ""
     return found["name"] if _within(found["name"].casefold(), question.casefold()) else ""
@@ -148,6 +155,28 @@ def _telling(part: Part, wanted: Set[str]) -> Iterator[tuple[float, str]]:
         if len(text) <= _LONGEST and GAP not in text and text.replace("`", "") != part.subject:
             shared = len(wanted & set(terms(text))) / (len(wanted) or 1)
             yield shared + (0.5 if has_figure(text) else 0.0), f"{part.subject}: {text}"
+
+
+def whole(note: Note, library: Library, subject: bool, number: bool) -> Note:
+    """A note with the `subject` that its passage has above it, and with the `number` that stands behind it."""
+    passage = library[note.sources[0]]
+    if subject:
+        note = Note(with_subject(note.text, passage), note.sources)
+    return continued(note, passage) if number else note
+
+
+def continued(note: Note, passage: Passage) -> Note:
+    """A note without a number, together with the sentence behind it that has one: "It limits X. It defaults to 5."."""
+    if has_figure(note.text):
+        return note
+    for part in parts_of(passage.text):
+        texts = [" ".join(part.text[span.start : span.end].split()) for span in sentences(part.text)]
+        for text, following in itertools.pairwise(texts):
+            own = _said(text)
+            stands = len(own & _said(note.text)) >= _NEARLY * len(own) > 0
+            if stands and has_figure(following) and len(following) <= _LONGEST and GAP not in following:
+                return Note(f"{note.text} {following}", note.sources)
+    return note
 
 
 def has_figure(text: str) -> bool:
