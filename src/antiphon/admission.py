@@ -77,10 +77,11 @@ class Admission:
             background=bool(request.background),
             store=request.store is not False,
             key=key,
+            form=intake.form(request.input),
         )
         followed = bool(request.stream or request.background)
         turn = intake.turn(record, past, self._tools, followed=followed, gives=gives_of(model))
-        self._processing.check(found, reads(model, turn), resolved.served_as)
+        self._processing.check(record, reads(model, turn))
         for place, declared in enumerate(record.tools or ()):
             if (tool := self._tools.get(str(declared.__struct_config__.tag))) is not None:
                 await tool.check(declared, project, f"tools[{place}]")

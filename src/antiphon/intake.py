@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from antiphon import computer_use, outputs, readings, schemas, signature, wire
-from antiphon.ports import Agent, Record, Resolution, Tool, ToolChoice, Turn
+from antiphon.ports import Agent, InputForm, Record, Resolution, Tool, ToolChoice, Turn
 
 _CONTENT = (wire.TextContent, wire.ImageContent, wire.AudioContent, wire.DocumentContent, wire.VideoContent)
 
@@ -100,6 +100,13 @@ def steps(given: wire.Input | None) -> list[wire.Step]:
             loose = []
         found += _item(item, f"input[{place}]")
     return found + (_user(loose, "input") if loose else [])
+
+
+def form(given: wire.Input | None) -> InputForm:
+    """What an input was sent as: one content, a list of contents with no step around them, or steps."""
+    if isinstance(given, list):
+        return "contents" if all(isinstance(item, _CONTENT) for item in given) else "steps"
+    return "content" if isinstance(given, _CONTENT) else "steps"
 
 
 def _item(item: Any, path: str) -> list[wire.Step]:

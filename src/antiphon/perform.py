@@ -128,9 +128,8 @@ class Performer:
         """
         model = self._models[run.turn.model]
         modalities = reads(model, run.turn)
-        given = run.record.input
-        past = run.turn.steps[: -len(given)]
-        unread = self._processing.unread(past, given, modalities, run.readings.digests)
+        past = run.turn.steps[: -len(run.record.input)]
+        unread = self._processing.unread(past, run.record, modalities, run.readings.digests)
         if not unread:
             return
         room = 2 * context if (context := getattr(model, "context", None)) else _ROOM

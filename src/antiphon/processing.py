@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from antiphon import wire
-from antiphon.ports import Digest, Digester, Medium, Model, Obtain, Turn, Unreadable, Wanted, media_key
+from antiphon.ports import Digest, Digester, Medium, Model, Obtain, Record, Turn, Unreadable, Wanted, media_key
 
 logger = logging.getLogger("antiphon.media")
 
@@ -53,6 +54,18 @@ def media(steps: Sequence[wire.Step], path: str = "") -> Iterator[tuple[str, Any
                 yield f"{path}[{place}].{field}[{number}]", item
 
 
+def given(record: Record) -> Iterator[tuple[str, Any]]:
+    """The media of a request, and where they stand in it: contents may have come without a step around them."""
+    within = re.compile(r"input\[\d+\]\.content\[(\d+)\]")
+    for path, part in media(record.input, "input"):
+        match record.form:
+            case "contents":
+                path = within.sub(r"input[\1]", path)
+            case "content":
+                path = within.sub("input", path)
+        yield path, part
+
+
 def is_native(part: Any, modalities: frozenset[str]) -> bool:
     """Whether a model that reads `modalities` can be given a medium as it was sent."""
     kind = _KINDS[type(part)]
@@ -87,21 +100,21 @@ class Processing:
     def unread(
         self,
         past: Sequence[wire.Step],
-        given: Sequence[wire.Step],
+        record: Record,
         modalities: frozenset[str],
         read: Mapping[str, Any],
     ) -> list[tuple[str, Any]]:
         """The media that a model of these modalities cannot take as they are, and of which nothing is `read` yet."""
         found: dict[str, tuple[str, Any]] = {}
-        for path, part in (*media(past, "previous_interaction_id"), *media(given, "input")):
+        for path, part in (*media(past, "previous_interaction_id"), *given(record)):
             if not is_native(part, modalities) and (key := media_key(part)) not in read:
                 found.setdefault(key, (path, part))
         return list(found.values())
 
-    def check(self, steps: Sequence[wire.Step], modalities: frozenset[str], model: str) -> None:
+    def check(self, record: Record, modalities: frozenset[str]) -> None:
         """Refuse media that can neither be given to the model nor be made readable. Raises InvalidRequest."""
         number = 0
-        for path, part in media(steps, "input"):
+        for path, part in given(record):
             if is_native(part, modalities):
                 continue
             number += 1
@@ -109,7 +122,7 @@ class Processing:
             if kind not in self._digesters:
                 why = self._missing.get(kind, "nothing here makes it readable")
                 raise wire.InvalidRequest(
-                    f"The model '{model}' cannot {_PRESENT[kind]}, and the {kind} at '{path}' "
+                    f"The model '{record.model}' cannot {_PRESENT[kind]}, and the {kind} at '{path}' "
                     f"cannot be made readable: {why}."
                 )
             if number > MOST:

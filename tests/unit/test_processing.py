@@ -80,7 +80,7 @@ def test_the_log_says_how_it_was_read_and_nothing_of_what_stands_there(caplog: p
     with caplog.at_level("INFO", "antiphon.media"):
         run_async(body)
     lines = [record.getMessage() for record in caplog.records if record.name == "antiphon.media"]
-    assert lines == ["the document at 'input[0].content[0]' was made readable: text of 1 page"]
+    assert lines == ["the document at 'input[0]' was made readable: text of 1 page"]
 
 
 def test_a_later_turn_has_what_was_read_and_nothing_is_read_again() -> None:
@@ -128,10 +128,28 @@ def test_what_cannot_be_read_is_refused_with_its_place_and_the_steps_say_so() ->
             run = await on.create("p", request(input=ASKED))
             await ended(run)
         assert isinstance(run.error, wire.InvalidRequest)
-        assert run.error.message == "The document at 'input[0].content[0]' cannot be read. It is encrypted."
+        assert run.error.message == "The document at 'input[0]' cannot be read. It is encrypted."
         assert run.state.status == "failed"
         result: Any = run.state.steps[-1]
         assert isinstance(result, wire.ProcessingResultStep) and result.is_error
+
+    run_async(body)
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        (PAPER, "input"),
+        ([{"type": "text", "text": "Look."}, PAPER], "input[1]"),
+        ([{"type": "user_input", "content": [{"type": "text", "text": "Look."}, PAPER]}], "input[0].content[1]"),
+    ],
+)
+def test_the_place_is_that_of_the_request_in_whatever_form_it_came(given: Any, place: str) -> None:
+    async def body() -> None:
+        async with engine(Watching(), processing=reading(Reads("It is encrypted."))) as on:
+            run = await on.create("p", request(input=given))
+            await ended(run)
+        assert run.error is not None and f"'{place}'" in run.error.message
 
     run_async(body)
 
@@ -140,7 +158,7 @@ def test_what_nothing_here_reads_is_refused_before_anything_begins_with_what_to_
     async def body() -> None:
         sound = {"type": "audio", "data": DATA, "mime_type": "audio/wav"}
         async with engine(Watching(), processing=reading(Reads())) as on:
-            with pytest.raises(wire.InvalidRequest, match=r"'input\[0\].content\[0\]'.*antiphon\[hearing\]"):
+            with pytest.raises(wire.InvalidRequest, match=r"'input\[0\]'.*antiphon\[hearing\]"):
                 await on.create("p", request(input=[sound]))
 
     run_async(body)

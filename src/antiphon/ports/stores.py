@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from antiphon import wire
+
+InputForm = Literal["content", "contents", "steps"]
 
 
 class Record(msgspec.Struct, kw_only=True):
@@ -16,7 +18,8 @@ class Record(msgspec.Struct, kw_only=True):
     Fields that it does not have are passed over: a newer server beside this one may have written them.
 
     `conversation` is the id of the chain's first interaction, `tools` what the run may use (its own, or the parent's
-    for an answer to a call), `target` the configured model and `model` the name it answers under.
+    for an answer to a call), `target` the configured model and `model` the name it answers under. `form` is what `input`
+    was sent as: a fault in it is told with the place that it has for the caller.
     """
 
     id: str
@@ -35,6 +38,7 @@ class Record(msgspec.Struct, kw_only=True):
     store: bool = True
     key: str = ""  # the id of the API key that asked for it
     trace: str = ""  # the W3C traceparent of the request that asked for it
+    form: InputForm = "steps"
 
 
 class Stored(msgspec.Struct):
