@@ -37,7 +37,7 @@ class Transcriber:
         _refuse(turn)
         media = list(_media(turn))  # all of them, before the first is listened to
         if not media:
-            raise wire.InvalidRequest("`input`: this model writes down speech, and there is no audio in it.")
+            raise wire.InvalidRequest("This model writes down speech, and there is no audio at 'input'.")
         answer = _Answer(turn.max_output_tokens, times)
         seconds = 0.0
         for medium, begins in media:
