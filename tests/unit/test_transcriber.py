@@ -148,7 +148,7 @@ def test_what_cannot_be_done_is_refused_with_its_place(config, words):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (turn(wire.TextContent(text="Hello")), "there is no audio at .input."),
+        (turn(wire.TextContent(text="Hello")), "there is no audio at 'input'"),
         (turn(wire.AudioContent(uri="files/abc")), "`input[0]`: there is no `data`"),
         (turn(wire.AudioContent(data="@@@")), "`input[0].data` is not base64"),
         (turn(wire.AudioContent(data="AAAA")), "`input[0]`: It is broken"),
